@@ -1,0 +1,1 @@
+"""The durable core: jobs, stages, tasks and deployments. Knows no AWS shape."""

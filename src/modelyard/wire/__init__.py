@@ -1,0 +1,1 @@
+"""The AWS protocols, read from botocore's service models at run time. Knows nothing of ours."""

@@ -1,0 +1,1 @@
+"""What jobs really do. The only home of torch and friends."""

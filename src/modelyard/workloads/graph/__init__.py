@@ -1,0 +1,1 @@
+"""Neptune ML: from an exported graph to a trained model and its predictions."""

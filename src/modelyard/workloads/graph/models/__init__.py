@@ -1,0 +1,1 @@
+"""Graph models, one file each, with their search space and their paper."""
