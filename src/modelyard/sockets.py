@@ -15,8 +15,8 @@ _DESCRIPTORS = Path("/proc/self/fd")
 def bind(path: Path, backlog: int = 128) -> socket.socket:
     """A listening socket at `path`, for its owner only; whatever lay at `path` is replaced.
 
-    The name appears when the socket already listens: whoever finds it can connect. FileNotFoundError if the folder
-    does not exist.
+    The name appears when the socket already listens: whoever finds it can connect.
+    FileNotFoundError if the folder does not exist.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -34,10 +34,10 @@ def bind(path: Path, backlog: int = 128) -> socket.socket:
 
 
 def connect(path: Path, timeout: float | None = None) -> socket.socket:
-    """A socket connected to the one that listens at `path`; `timeout` in seconds (None: it blocks, 0: never waits).
+    """A socket connected to the one that listens at `path`.
 
-    FileNotFoundError if there is none, ConnectionRefusedError if nobody listens any more, BlockingIOError or
-    TimeoutError if the listener's queue is full.
+    It has `timeout`, in seconds (None: it blocks, 0: never waits). FileNotFoundError if there is no socket,
+    ConnectionRefusedError if nobody listens any more, BlockingIOError or TimeoutError if the queue is full.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
