@@ -1,6 +1,7 @@
 """What a task's own code sees of the world: its parameters, its folders, and two ways to talk.
 
-An entry point of a task is a function `run(context: Context) -> Mapping` whose answer is its result: JSON, at most 64 KB.
+An entry point of a task is a function `run(context: Context) -> Mapping` whose answer is its result, at most 64 KB of
+JSON.
 An entry point of a worker is a function `work(channel: Channel, parameters: Mapping) -> None`.
 """
 
@@ -116,8 +117,8 @@ class Context:
     def report(self, step: int, **metrics: float | int | str | bool | None) -> None:
         """Appends one line to the attempt's `events.jsonl`.
 
-        `step` counts within `phase` (a word for people, such as "reading edges"); `total`, where it is known, is the step that
-        ends the phase; `trial` is the trial's number in a search. All other names are metrics.
+        `step` counts within `phase` (a word for people, such as "reading edges"); `total`, where it is known, is the
+        step that ends the phase; `trial` is the trial's number in a search. All other names are metrics.
         """
         if self.events is None:
             return

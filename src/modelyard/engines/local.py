@@ -1,0 +1,142 @@
+"""The local engine: tasks are processes of this machine, in folders of the data folder."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from modelyard import resident
+from modelyard.engines.base import Failed, Lost, Running, State, Succeeded, TaskSpec
+from modelyard.processes import Process
+
+KILL_SECONDS = 60.0
+"""How long killed processes may take to vanish before that is an error of ours."""
+
+
+class LocalEngine:
+    """Runs tasks under `folder`, as many at once as fit into `slots` (the caller counts).
+
+    An attempt lives while its folder's lock is held: the kernel hands the lock from process to process and gives it
+    back with the last of them, so that no kill at any moment leads to a second attempt beside the first.
+    """
+
+    def __init__(self, folder: Path, residents: Path, slots: int) -> None:
+        self.slots = slots
+        self._folder = folder
+        self._residents = residents
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def start(self, task: str, attempt: int, spec: TaskSpec) -> None:
+        """See `Engine.start`."""
+        folder = self._folder / task
+        here = self.attempt_folder(task, attempt)
+        (here / "output").mkdir(parents=True, exist_ok=True)
+        (folder / "state").mkdir(exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._take(lock, folder)
+            _write_spec(folder, spec)
+            if spec.family is None:
+                self._spawn(folder, attempt, lock, spec.cores)
+            else:
+                request = {"task": str(folder), "attempt": attempt}
+                resident.fork(self._residents / spec.family, request, [lock])
+        finally:
+            os.close(lock)
+
+    def state(self, task: str, attempt: int) -> State:
+        """See `Engine.state`."""
+        self._children = [child for child in self._children if child.poll() is None]
+        if _held(self._folder / task / "lock"):
+            return Running()
+        try:
+            ended = json.loads((self.attempt_folder(task, attempt) / "exit.json").read_text())
+        except FileNotFoundError:
+            return Lost("all its processes are gone")
+        if "result" in ended:
+            return Succeeded(ended["result"])
+        if "signal" in ended:
+            return Lost(f"its process was killed by signal {ended['signal']}")
+        return Failed(ended["reason"], input=ended["fault"] == "input")
+
+    def stop(self, task: str, attempt: int) -> None:
+        """See `Engine.stop`."""
+        if process := Process.read(self.attempt_folder(task, attempt) / "process.json"):
+            process.terminate()
+
+    def kill(self, task: str, attempt: int) -> None:
+        """See `Engine.kill`."""
+        folder = self._folder / task
+        try:
+            lock = os.open(folder / "lock", os.O_RDWR)
+        except FileNotFoundError:
+            return
+        try:
+            self._take(lock, folder)
+        finally:
+            os.close(lock)
+
+    def attempt_folder(self, task: str, attempt: int) -> Path:
+        """See `Engine.attempt_folder`."""
+        return self._folder / task / "attempts" / str(attempt)
+
+    def forget(self, task: str) -> None:
+        """See `Engine.forget`."""
+        shutil.rmtree(self._folder / task, ignore_errors=True)
+
+    def _take(self, lock: int, folder: Path) -> None:
+        """Takes the task's lock, killing whoever holds it: all attempts that ever named themselves."""
+        deadline = time.monotonic() + KILL_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                pass
+            for named in folder.glob("attempts/*/process.json"):
+                if process := Process.read(named):
+                    process.kill_group()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"processes of the task in {folder} do not die")
+            time.sleep(0.01)
+
+    def _spawn(self, folder: Path, attempt: int, lock: int, cores: int) -> None:
+        """Starts a process in a session of its own, so that it outlives the server."""
+        threads = {name: str(cores) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")}
+        with (self.attempt_folder(folder.name, attempt) / "log").open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "modelyard.runner.main", str(folder), str(attempt), str(lock)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **threads},
+                pass_fds=[lock],
+                start_new_session=True,
+            )
+        self._children.append(child)
+
+
+def _write_spec(folder: Path, spec: TaskSpec) -> None:
+    half = folder / ".spec.json"
+    half.write_text(json.dumps(asdict(spec)))
+    half.replace(folder / "spec.json")
+
+
+def _held(lock_file: Path) -> bool:
+    """Whether anybody holds the lock: a shared lock is refused while the exclusive one is out."""
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

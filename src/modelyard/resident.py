@@ -1,0 +1,86 @@
+"""Asks a resident parent for processes: one that has imported a family's libraries already, and forks in milliseconds.
+
+The parent is a program of its own (`modelyard.runner.resident`). It belongs to a folder, in which its socket, lock and
+log lie, so that a server that starts again, and the tasks themselves, find it; whoever finds none starts one.
+"""
+
+import array
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modelyard import sockets
+
+START_SECONDS = 120.0
+"""How long a new parent may take to listen; it listens before it imports."""
+
+
+class ResidentError(Exception):
+    """The resident parent could not be started, or refused to fork."""
+
+
+def fork(folder: Path, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> int:
+    """Has the parent of `folder` fork a process that does what `request` says; returns its pid.
+
+    Starts the parent if none listens. The new process inherits `descriptors` in their order. Blocks until the fork has
+    happened, which includes the parent's imports if it is new.
+    """
+    message = json.dumps(request).encode()
+    with _connect(folder) as connection:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        connection.sendmsg([len(message).to_bytes(4, "big")], rights)
+        connection.sendall(message)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.makefile("rb").read()
+    if not answer:
+        raise ResidentError(f"the resident parent in {folder} ended before it forked; see {folder / 'log'}")
+    return int(json.loads(answer)["pid"])
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The parent's side of `fork`: the request and the descriptors that came with it; ValueError if it is cut short."""
+    prefix, rights, _, _ = connection.recvmsg(4, socket.CMSG_SPACE(16 * 4))
+    descriptors = array.array("i")
+    for _, _, data in rights:
+        descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    message = connection.makefile("rb").read()
+    if len(prefix) != 4 or len(message) != int.from_bytes(prefix, "big"):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise ValueError("a request to fork was cut short")
+    return json.loads(message), list(descriptors)
+
+
+def _connect(folder: Path) -> socket.socket:
+    """A connection to the parent in `folder`, which is started if it does not listen."""
+    deadline = time.monotonic() + START_SECONDS
+    starter: subprocess.Popen[bytes] | None = None
+    while True:
+        try:
+            return sockets.connect(folder / "socket")
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass
+        if starter is None or starter.poll() is not None:
+            starter = _start(folder)
+        if time.monotonic() > deadline:
+            raise ResidentError(f"no resident parent listens in {folder}; see {folder / 'log'}")
+        time.sleep(0.01)
+
+
+def _start(folder: Path) -> subprocess.Popen[bytes]:
+    """Starts a parent in a session of its own. Of two that are started at once, one takes the lock and one ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "modelyard.runner.resident", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )

@@ -1,0 +1,67 @@
+"""Small tasks that the tests run for real."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modelyard.runner.context import Channel, Context, InputError, Stopped
+
+
+def succeed(context: Context) -> Mapping[str, Any]:
+    (context.output / "answer.txt").write_text("42")
+    return {"attempt": context.attempt, "cores": context.cores}
+
+
+def fail(context: Context) -> Mapping[str, Any]:
+    raise ZeroDivisionError("division by zero")
+
+
+def refuse(context: Context) -> Mapping[str, Any]:
+    raise InputError("nodes.csv, line 3, column age: 'x' is not a number")
+
+
+def hold(context: Context) -> Mapping[str, Any]:
+    """Works until `release` appears in the state folder, or until it is asked to stop."""
+    (context.state / f"began-{context.attempt}").write_text(str(os.getpid()))
+    for step in range(100_000):
+        context.report(step, phase="holding")
+        if context.should_stop():
+            raise Stopped
+        if (context.state / "release").exists():
+            (context.output / "answer.txt").write_text(str(context.attempt))
+            return {"attempt": context.attempt}
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def be_stubborn(context: Context) -> Mapping[str, Any]:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (context.state / f"began-{context.attempt}").write_text(str(os.getpid()))
+    time.sleep(600)
+    return {}
+
+
+def lead(context: Context) -> Mapping[str, Any]:
+    """Forks workers, gathers what they say, and waits like `hold`."""
+    workers = [context.fork("tests.tasks:work", {"number": n}) for n in range(context.parameters["workers"])]
+    said = [worker.channel.receive() for worker in workers]
+    (context.state / "workers").write_text(" ".join(str(worker.pid) for worker in workers))
+    held = hold(context)
+    return {**held, "said": said}
+
+
+def work(channel: Channel, parameters: Mapping[str, Any]) -> None:
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else None
+    channel.send(number=parameters["number"], threads=threads)
+    while channel.receive() is not None:
+        pass
+    time.sleep(600)
+
+
+def state_folder(data: Path, task: str) -> Path:
+    return data / "tasks" / task / "state"
