@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from modelyard import frames
 from modelyard.frames import Decoder, Frame, FrameError, encode
 
-_HEADERS = st.dictionaries(
-    st.text(max_size=5), st.none() | st.booleans() | st.integers() | st.text(max_size=5)
-)
+_HEADERS = st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | st.integers() | st.text(max_size=5))
 _FRAMES = st.builds(Frame, st.integers(0, 2**32 - 1), _HEADERS, st.binary(max_size=50))
 
 

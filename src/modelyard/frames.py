@@ -1,7 +1,7 @@
 """Length-prefixed frames: how the server and a serving task talk over one persistent connection.
 
-A frame is a prefix of 12 bytes (request id, header length, body length; unsigned, big endian), a header (a JSON object)
-and a body (bytes). An answer carries the id of its request, and answers may come in any order.
+A frame is a prefix of 12 bytes (request id, header length, body length; unsigned, big endian), a header
+(a JSON object) and a body (bytes). An answer carries the id of its request; answers may come in any order.
 """
 
 import json
@@ -59,9 +59,7 @@ class Decoder:
         end = body_start + body_length
         if len(received) < end:
             return None
-        frame = Frame(
-            request_id, _header(received[_PREFIX.size : body_start]), bytes(received[body_start:end])
-        )
+        frame = Frame(request_id, _header(received[_PREFIX.size : body_start]), bytes(received[body_start:end]))
         del received[:end]
         return frame
 
