@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from modelyard.jobs.serving import Connection, Connections, ServingLost
 
@@ -63,7 +64,7 @@ def test_many_asks_share_one_connection(task: Task) -> None:
             assert (header["n"], body) == (n, b"%d" % n)
         connection.close()
 
-    asyncio.run(check())
+    uvloop.run(check())
 
 
 def test_a_killed_task_fails_the_asks_that_wait_and_those_after(task: Task) -> None:
@@ -78,7 +79,7 @@ def test_a_killed_task_fails_the_asks_that_wait_and_those_after(task: Task) -> N
         with pytest.raises(ServingLost, match="task-1 is gone"):
             await connection.ask({}, b"", 10)
 
-    asyncio.run(check())
+    uvloop.run(check())
 
 
 def test_a_slow_or_cancelled_ask_is_forgotten(task: Task) -> None:
@@ -94,7 +95,7 @@ def test_a_slow_or_cancelled_ask_is_forgotten(task: Task) -> None:
         assert not connection.lost
         connection.close()
 
-    asyncio.run(check())
+    uvloop.run(check())
 
 
 def test_a_stopped_task_answers_what_it_has(task: Task) -> None:
@@ -105,7 +106,7 @@ def test_a_stopped_task_answers_what_it_has(task: Task) -> None:
         task.kill(signal.SIGTERM)
         assert (await waiting)[0]["n"] == 1
 
-    asyncio.run(check())
+    uvloop.run(check())
 
 
 def test_connections_open_on_demand_and_again_after_a_loss(task: Task) -> None:
@@ -124,4 +125,4 @@ def test_connections_open_on_demand_and_again_after_a_loss(task: Task) -> None:
         await connections.ask("task-1", {}, b"", 10)
         connections.close()
 
-    asyncio.run(check())
+    uvloop.run(check())

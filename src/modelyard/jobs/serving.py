@@ -7,7 +7,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from modelyard import sockets
 from modelyard.frames import Decoder, FrameError, encode
@@ -78,8 +78,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's classes are not asyncio's
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop: hands answers to those who wait for them."""
