@@ -1,0 +1,390 @@
+"""What the models say about a request's values, checked all at once and worded as AWS words it.
+
+Patterns run in RE2, in time linear in the value: the models' own patterns are exponential in `re`.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import re2
+from botocore.model import Shape, StructureShape
+
+log = logging.getLogger(__name__)
+
+ECHOED = 200
+"""Characters of a refused value that a message repeats."""
+NAMED = 50
+"""Violations that one message names at most; the rest is counted."""
+COLLECTED = 1000
+"""Violations after which the rest of a list or map is not looked at."""
+SCANNED = 16_384
+"""A value that is too long anyway is not matched against its pattern above this length, in characters."""
+
+_INTEGERS = {"integer": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One value that the model refuses: where it stands, why, and the whole clause of the message."""
+
+    member: str
+    kind: Literal["required", "type", "length", "range", "pattern", "enum", "union"]
+    text: str
+
+
+Check = Callable[[Any, str, list[Violation]], None]
+
+
+def sentence(violations: Sequence[Violation]) -> str:
+    """All violations in one message, in AWS's words."""
+    count = len(violations)
+    named = "; ".join(violation.text for violation in violations[:NAMED])
+    more = f"; and {count - NAMED} more" if count > NAMED else ""
+    return f"{count} validation error{'s' if count != 1 else ''} detected: {named}{more}"
+
+
+def echo(value: Any) -> str:
+    """A value as a message repeats it: cut short, without control characters."""
+    text = value if isinstance(value, str) else str(value)[: ECHOED + 1]
+    cut = text[:ECHOED]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return safe + "..." if len(text) > ECHOED else safe
+
+
+class Pattern:
+    """A model's pattern, matched against the whole value; compiled at first use."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._compiled: tuple[Any, Any] | None = None
+
+    def compile(self) -> tuple[Any, Any]:
+        """What must match and what must not (or None); raises `re2.error` where RE2 cannot express it."""
+        accepted, refused = _TRANSLATIONS.get(self.source, (self.source, None))
+        return _compiled(accepted), None if refused is None else _compiled(refused)
+
+    def matches(self, value: str) -> bool:
+        """Whether the pattern takes the whole of `value`."""
+        if self._compiled is None:
+            try:
+                self._compiled = self.compile()
+            except re2.error as error:
+                log.warning("pattern %r is not checked: %s", self.source, error)
+                self._compiled = _compiled("(?s).*"), None
+        accepted, refused = self._compiled
+        if refused is not None and refused.fullmatch(value) is not None:
+            return False
+        return accepted.fullmatch(value) is not None
+
+
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 64 << 20
+    for java, ours in _SPELLINGS:
+        pattern = pattern.replace(java, ours)
+    return re2.compile(re.sub(r"\\u([0-9A-Fa-f]{4})", r"\\x{\1}", pattern), options)
+
+
+# Java's spellings of what RE2 spells in another way. Surrogates stand for all characters beyond U+FFFF.
+_SPELLINGS = (
+    (r"\uD800\uDBFF-\uDC00\uDFFF", r"\x{10000}-\x{10FFFF}"),
+    (r"[\p{Print}]", "[[:print:]]"),
+    (r"\p{ASCII}", "[[:ascii:]]"),
+)
+
+_TEXT = r"[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDBFF-\uDC00\uDFFF\t"
+
+# Patterns with look-aheads become one that must match and one that must not. Repetitions beyond RE2's limit
+# of 1000 become open ones: there the shape's own maximum length is the same bound, or a tighter one.
+_TRANSLATIONS: Mapping[str, tuple[str, str | None]] = {
+    r".*(?!^(\d+\.)+\d+$)(^(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])$).*": (
+        r"(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])",
+        r"(\d+\.)+\d+",
+    ),
+    r"(?!\s+$)" + _TEXT + r"\r\n]*": (_TEXT + r"\r\n]*", r"\s+"),
+    r"(?!\s*$)" + _TEXT + r"]*": (_TEXT + r"]*", r"\s*"),
+    r"^(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9-_\.]*$": (r"[a-zA-Z0-9][a-zA-Z0-9-_\.]*", r".*\..*\..*"),
+    r"^(?!s3:|https:)[a-zA-Z0-9!_.*'()/-]+$": (r"[a-zA-Z0-9!_.*'()/-]+", r"(s3:|https:).*"),
+    r"arn:aws[a-z\-]*:sagemaker:[a-z0-9\-]{9,16}:[0-9]{12}:model-package/[\S]{1,2048}": (
+        r"arn:aws[a-z\-]*:sagemaker:[a-z0-9\-]{9,16}:[0-9]{12}:model-package/[\S]+",
+        None,
+    ),
+    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.{1,1024}": (r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+", None),
+}
+
+
+class Constraints:
+    """The checks of a model's shapes, compiled at first use."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+        self._patterns: dict[str, Pattern] = {}
+
+    def check(self, shape: StructureShape | None, value: Mapping[str, Any]) -> list[Violation]:
+        """Everything in `value` that the shape refuses, in the order of the model's members."""
+        violations: list[Violation] = []
+        if shape is not None:
+            self._of(shape)(value, "", violations)
+        return violations
+
+    def _of(self, shape: Shape) -> Check:
+        known = self._checks.get(shape.name)
+        return known if known is not None else self._compile(shape)
+
+    def _compile(self, shape: Shape) -> Check:
+        if getattr(shape, "is_document_type", False) or shape.serialization.get("jsonvalue"):
+            return _anything
+        kind = shape.type_name
+        if kind in ("structure", "list", "map"):
+            check: Check = getattr(self, f"_{kind}")(shape)
+            return check
+        check = self._string(shape) if kind == "string" else _scalar(shape)
+        self._checks[shape.name] = check
+        return check
+
+    def _structure(self, shape: StructureShape) -> Check:
+        members: list[tuple[str, bool, Check]] = []
+        union, hidden = shape.is_tagged_union, _hidden(shape)
+
+        def check(value: Any, path: str, found: list[Violation]) -> None:
+            if not isinstance(value, dict):
+                found.append(_violation(path, "type", value, "Member must be an object", hidden))
+                return
+            for member, required, check_member in members:
+                item = value.get(member)
+                if item is not None:
+                    check_member(item, f"{path}.{member}" if path else member, found)
+                elif required:
+                    place = f"{path}.{member}" if path else member
+                    found.append(_violation(place, "required", None, "Member must not be null", False))
+            if union and len(value) != 1:
+                text = "Member must have exactly one member set"
+                found.append(_violation(path, "union", value, text, hidden))
+
+        self._checks[shape.name] = check  # before the members are read: a shape may contain itself
+        required = set(shape.required_members)
+        members += [(name, name in required, self._of(member)) for name, member in shape.members.items()]
+        return check
+
+    def _list(self, shape: Shape) -> Check:
+        check_length = _length(shape)
+        item_shape = shape.member
+        hidden = _hidden(shape)
+        nested = item_shape.type_name in ("structure", "list", "map")
+        clause = "Member must satisfy constraint"
+        check_item: Check
+
+        def check(value: Any, path: str, found: list[Violation]) -> None:
+            if not isinstance(value, list):
+                found.append(_violation(path, "type", value, "Member must be a list", hidden))
+                return
+            check_length(value, path, found)
+            for index, item in enumerate(value, 1):
+                if len(found) >= COLLECTED:
+                    return
+                place = f"{path}.{index}.member"
+                if item is None:
+                    found.append(_violation(place, "required", None, "Member must not be null", False))
+                elif nested:
+                    check_item(item, place, found)
+                elif _refused(check_item, item, place, found):
+                    found.append(_inner(path, value, clause, item_shape, found.pop(), hidden))
+                    return
+
+        self._checks[shape.name] = check
+        check_item = self._of(item_shape)
+        return check
+
+    def _map(self, shape: Shape) -> Check:
+        check_length = _length(shape)
+        key_shape, value_shape = shape.key, shape.value
+        hidden = _hidden(shape)
+        nested = value_shape.type_name in ("structure", "list", "map")
+        check_key = self._of(key_shape)
+        check_value: Check
+
+        def check(value: Any, path: str, found: list[Violation]) -> None:
+            if not isinstance(value, dict):
+                found.append(_violation(path, "type", value, "Member must be an object", hidden))
+                return
+            check_length(value, path, found)
+            for key in value:
+                if _refused(check_key, key, path, found):
+                    clause = "Map keys must satisfy constraint"
+                    found.append(_inner(path, value, clause, key_shape, found.pop(), hidden))
+                    break
+            for key, item in value.items():
+                if len(found) >= COLLECTED:
+                    return
+                if nested:
+                    check_value(item, f"{path}.{echo(key)}.member", found)
+                elif _refused(check_value, item, path, found):
+                    clause = "Map value must satisfy constraint"
+                    found.append(_inner(path, value, clause, value_shape, found.pop(), hidden))
+                    break
+
+        self._checks[shape.name] = check
+        check_value = self._of(value_shape)
+        return check
+
+    def _string(self, shape: Shape) -> Check:
+        check_length, hidden = _length(shape), _hidden(shape)
+        pattern = self._pattern(shape.metadata.get("pattern"))
+        longest = shape.metadata.get("max")
+        enum = frozenset(shape.enum)
+        choices = f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
+
+        def check(value: Any, path: str, found: list[Violation]) -> None:
+            if not isinstance(value, str):
+                found.append(_violation(path, "type", value, "Member must be a string", hidden))
+                return
+            check_length(value, path, found)
+            if enum and value not in enum:
+                found.append(_violation(path, "enum", value, choices, hidden))
+            too_long = longest is not None and len(value) > longest
+            scanned = not too_long or len(value) <= SCANNED
+            if pattern is not None and scanned and not pattern.matches(value):
+                text = f"Member must satisfy regular expression pattern: {pattern.source}"
+                found.append(_violation(path, "pattern", value, text, hidden))
+
+        return check
+
+    def _pattern(self, source: str | None) -> Pattern | None:
+        if source is None:
+            return None
+        return self._patterns.setdefault(source, Pattern(source))
+
+
+def _anything(value: Any, path: str, found: list[Violation]) -> None:
+    """A document may be any JSON value."""
+
+
+def _violation(path: str, kind: Any, value: Any, constraint: str, hidden: bool) -> Violation:
+    shown = " null" if value is None else "" if hidden else f" '{echo(value)}'"
+    return Violation(path, kind, f"Value{shown} at '{path}' failed to satisfy constraint: {constraint}")
+
+
+def _refused(check: Check, value: Any, path: str, found: list[Violation]) -> bool:
+    """Whether the check refuses the value; leaves only the first of its violations."""
+    before = len(found)
+    check(value, path, found)
+    del found[before + 1 :]
+    return len(found) > before
+
+
+def _inner(path: str, value: Any, clause: str, shape: Shape, first: Violation, hidden: bool) -> Violation:
+    """The violation of a list or map that its items cause: AWS names all that an item must satisfy."""
+    if first.kind in ("type", "required"):
+        return first
+    return _violation(path, first.kind, _listed(value), f"{clause}: [{', '.join(_demands(shape))}]", hidden)
+
+
+def _listed(value: Any) -> str:
+    """A list or map in the form in which AWS repeats it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}={item}" for key, item in list(value.items())[:ECHOED]) + "}"
+    return "[" + ", ".join(str(item)[:ECHOED] for item in value[:ECHOED]) + "]"
+
+
+def _demands(shape: Shape) -> list[str]:
+    """Everything that the model asks of a scalar, in AWS's order."""
+    metadata = shape.metadata
+    noun = "length" if shape.type_name in ("string", "blob") else "value"
+    demands = []
+    if "max" in metadata:
+        demands.append(f"Member must have {noun} less than or equal to {metadata['max']}")
+    if "min" in metadata:
+        demands.append(f"Member must have {noun} greater than or equal to {metadata['min']}")
+    if "pattern" in metadata:
+        demands.append(f"Member must satisfy regular expression pattern: {metadata['pattern']}")
+    if metadata.get("enum"):
+        demands.append(f"Member must satisfy enum value set: [{', '.join(metadata['enum'])}]")
+    return demands
+
+
+def _hidden(shape: Shape) -> bool:
+    return bool(shape.metadata.get("sensitive"))
+
+
+def _length(shape: Shape) -> Check:
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    hidden = _hidden(shape)
+
+    def check(value: Any, path: str, found: list[Violation]) -> None:
+        size = len(value)
+        shown = value if isinstance(value, str) else "" if isinstance(value, bytes) else _listed(value)
+        if most is not None and size > most:
+            text = f"Member must have length less than or equal to {most}"
+            found.append(_violation(path, "length", shown, text, hidden))
+        if least is not None and size < least:
+            text = f"Member must have length greater than or equal to {least}"
+            found.append(_violation(path, "length", shown, text, hidden))
+
+    return check if least is not None or most is not None else _anything
+
+
+def _scalar(shape: Shape) -> Check:
+    kind = shape.type_name
+    if kind in ("integer", "long"):
+        return _number(shape, kind, _is_integer)
+    if kind in ("float", "double"):
+        return _number(shape, "number", _is_number)
+    if kind == "blob":
+        return _blob(shape)
+    if kind == "boolean":
+        return _instance(bool, "Member must be a boolean", _hidden(shape))
+    if kind == "timestamp":
+        return _instance(datetime, "Member must be a timestamp", _hidden(shape))
+    return _anything
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or _is_integer(value)
+
+
+def _number(shape: Shape, name: str, is_one: Callable[[Any], bool]) -> Check:
+    lowest, highest = _INTEGERS.get(name, (None, None))
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    hidden = _hidden(shape)
+    wording = f"Member must be {'an' if name == 'integer' else 'a'} {name}"
+
+    def check(value: Any, path: str, found: list[Violation]) -> None:
+        if not is_one(value) or (lowest is not None and not lowest <= value <= highest):
+            found.append(_violation(path, "type", value, wording, hidden))
+        elif most is not None and not value <= most:
+            text = f"Member must have value less than or equal to {most}"
+            found.append(_violation(path, "range", value, text, hidden))
+        elif least is not None and not value >= least:
+            text = f"Member must have value greater than or equal to {least}"
+            found.append(_violation(path, "range", value, text, hidden))
+
+    return check
+
+
+def _blob(shape: Shape) -> Check:
+    check_length, hidden = _length(shape), _hidden(shape)
+
+    def check(value: Any, path: str, found: list[Violation]) -> None:
+        if isinstance(value, bytes):
+            check_length(value, path, found)
+        else:
+            found.append(_violation(path, "type", value, "Member must be base64-encoded bytes", hidden))
+
+    return check
+
+
+def _instance(kind: type, wording: str, hidden: bool) -> Check:
+    def check(value: Any, path: str, found: list[Violation]) -> None:
+        if not isinstance(value, kind):
+            found.append(_violation(path, "type", value, wording, hidden))
+
+    return check
