@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.boto import client_for, loop, send  # noqa: F401 (fixtures)
+
 ROOT = Path(__file__).parent.parent
 os.environ["PYTHONPATH"] = str(ROOT)  # task processes find tests.tasks
 

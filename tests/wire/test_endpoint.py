@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conftest import Clients, Loop, Send
+from tests.boto import Clients, Loop, Send
 
 from modelyard.wire.endpoint import Call, Endpoint, Service, quick
 from modelyard.wire.errors import Fault
