@@ -1,0 +1,70 @@
+"""The SageMaker runtime: requests to endpoints go to their serving tasks.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.jobs.serving import Connections, ServingLost
+from modelyard.wire.endpoint import Call
+from modelyard.wire.errors import Fault
+
+TIMEOUT_SECONDS = 60.0
+"""As in SageMaker: a model has 60 seconds to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint that a request names, and the serving task behind it, if there is one."""
+
+    status: str
+    task_id: str | None
+
+
+Find = Callable[[str, str, str], Endpoint | None]
+"""`find(account, region, id_or_name)`: the caller's endpoint of that id or name, by one indexed read."""
+
+Handler = Callable[[Call, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+def handlers(find: Find, connections: Connections, timeout: float = TIMEOUT_SECONDS) -> dict[str, Handler]:
+    """The handlers by the names of the boto3 methods; `timeout` in seconds."""
+
+    async def invoke_endpoint(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+        name = request["EndpointName"]
+        task_id = _serving_task(find(call.account, call.region, name), call, name)
+        header = {"content_type": request.get("ContentType", ""), "accept": request.get("Accept", "")}
+        try:
+            reply, body = await connections.ask(task_id, header, request["Body"], timeout)
+        except ServingLost as error:
+            raise Fault("ServiceUnavailable", f"endpoint {name} cannot answer now: {error}") from error
+        except TimeoutError:
+            raise _model_error(504, f"no answer within {timeout:g} seconds") from None
+        if reply["status"] != 200:
+            raise _model_error(reply["status"], reply["message"])
+        return {
+            "Body": body,
+            "ContentType": reply.get("content_type", "application/json"),
+            "InvokedProductionVariant": "AllTraffic",
+        }
+
+    return {"invoke_endpoint": invoke_endpoint}
+
+
+def _serving_task(endpoint: Endpoint | None, call: Call, name: str) -> str:
+    if endpoint is None:
+        raise Fault("ValidationError", f"Endpoint {name} of account {call.account} not found.")
+    if endpoint.status != "InService" or endpoint.task_id is None:
+        raise Fault("ValidationError", f"Endpoint {name} is {endpoint.status}; it answers when it is InService.")
+    return endpoint.task_id
+
+
+def _model_error(status: int, message: str) -> Fault:
+    side = "client" if status < 500 else "server"
+    return Fault(
+        "ModelError",
+        f'Received {side} error ({status}) from primary with message "{message}"',
+        {"OriginalStatusCode": status, "OriginalMessage": message},
+    )

@@ -1,0 +1,139 @@
+"""Requests to a Neptune ML endpoint, as awslabs/neptuneml-toolkit sends them, read with tolerance and checked.
+
+`{"version": "v1", "mode": …, "data": {"globalParameters": {…}, "nodes": [{"nodeId": …}]}}`; link prediction has
+`"edges": [{"headNodeId": …}]` or `[{"tailNodeId": …}]` instead. An item may be the bare id as well.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from modelyard.runner.serving import RequestError
+
+MAX_TOP = 100
+"""Results for one item, as Neptune ML limits them (`Neptune#ml.limit`)."""
+MAX_ITEMS = 10_000
+
+Mode = Literal["predict_tail", "predict_head", "embed_knn"]
+
+_KEYS: Mapping[str | None, tuple[str, ...]] = {
+    "predict_tail": ("headNodeId", "nodeId", "id"),
+    "predict_head": ("tailNodeId", "nodeId", "id"),
+    "embed_knn": ("nodeId", "headNodeId", "id"),
+    None: ("nodeId", "headNodeId", "id"),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request; `ids` are as the client wrote them, strings or whole numbers."""
+
+    ids: tuple[str | int, ...]
+    mode: Mode | None = None
+    top: int = 1
+    exclude: bool = False
+    edge_type: str | None = None
+    head_type: str | None = None
+    tail_type: str | None = None
+    property: str | None = None
+
+
+def read_request(body: bytes, task: str) -> Request:
+    """Reads the body of a request to a model of `task`; RequestError names what is wrong, and where."""
+    document = _document(body)
+    data = _object(document, "data") if "data" in document else document
+    parameters = {**document, **data, **_object(data, "globalParameters")}
+    items = data.get("nodes", data.get("edges"))
+    if not isinstance(items, list):
+        raise RequestError('data.nodes is missing: a list such as [{"nodeId": "a"}], or data.edges for links')
+    if len(items) > MAX_ITEMS:
+        raise RequestError(f"{len(items)} items; at most {MAX_ITEMS} are answered in one request")
+    mode = _mode(parameters, task, items)
+    return Request(
+        ids=tuple(_id(item, number, _KEYS[mode]) for number, item in enumerate(items)),
+        mode=mode,
+        top=_top(parameters.get("topk")),
+        exclude=_exclude(parameters),
+        edge_type=_text(parameters, "edgeType"),
+        head_type=_text(parameters, "headNodeType"),
+        tail_type=_text(parameters, "tailNodeType"),
+        property=_text(parameters, "property"),
+    )
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the body is no JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise RequestError(f'the body is a JSON {type(document).__name__}, not an object with "data"')
+    if document.get("version") not in (None, "", "v1"):
+        raise RequestError(f"version is {_shown(document['version'])}; this endpoint knows 'v1'")
+    return document
+
+
+def _object(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = parent.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise RequestError(f"{name} is {_shown(value)}; it must be an object")
+    return value or {}
+
+
+def _mode(parameters: Mapping[str, Any], task: str, items: list[Any]) -> Mode | None:
+    mode = _text(parameters, "mode")
+    allowed = ("predict_tail", "predict_head", "embed_knn") if task == "link_predict" else ("embed_knn",)
+    if mode is None and task == "link_predict":
+        heads = all(isinstance(item, dict) and item.get("headNodeId") is None for item in items) and items
+        return "predict_head" if heads and items[0].get("tailNodeId") is not None else "predict_tail"
+    if mode is not None and mode not in allowed:
+        raise RequestError(f"mode is {mode!r}; for a {task} model it can be {' or '.join(allowed)}")
+    return mode  # type: ignore[return-value]
+
+
+def _id(item: Any, number: int, keys: tuple[str, ...]) -> str | int:
+    raw = item
+    if isinstance(item, dict):
+        raw = next((item[key] for key in keys if item.get(key) is not None), None)
+        if raw is None:
+            raise RequestError(f"item {number} has no {keys[0]}: {_shown(item)}")
+    if isinstance(raw, float) and raw.is_integer():
+        raw = int(raw)
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        raise RequestError(f"the id of item {number} is {_shown(raw)}; it must be a string or a whole number")
+    return raw
+
+
+def _top(value: Any) -> int:
+    if value is None or value == "":
+        return 1
+    try:
+        top = 0 if isinstance(value, bool) else int(str(value)[:20])
+    except ValueError:
+        top = 0
+    if not 1 <= top <= MAX_TOP:
+        raise RequestError(f"topk is {_shown(value)}; it must be a whole number from 1 to {MAX_TOP}")
+    return top
+
+
+def _exclude(parameters: Mapping[str, Any]) -> bool:
+    flag = _text(parameters, "exclude_flag")
+    if flag not in (None, "mask"):
+        raise RequestError(
+            f"exclude_flag is {flag!r}; it can be 'mask', which leaves known training links out, or absent"
+        )
+    return flag == "mask"
+
+
+def _text(parameters: Mapping[str, Any], name: str) -> str | None:
+    """A string parameter; an empty one counts as absent, as with all of Neptune's clients."""
+    value = parameters.get(name)
+    if value is not None and not isinstance(value, str):
+        raise RequestError(f"{name} is {_shown(value)}; it must be a string")
+    return value or None
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
