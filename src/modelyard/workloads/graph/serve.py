@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from modelyard.runner.context import Context
 from modelyard.runner.serving import RequestError, serve
 from modelyard.workloads.graph.ids import NodeIds, read_mapped
-from modelyard.workloads.graph.links import Ranked, best, rank_links, rank_neighbours, read_known
+from modelyard.workloads.graph.links import Ranked, rank_links, rank_neighbours, read_known
 from modelyard.workloads.graph.requests import Request, read_request
 from modelyard.workloads.graph.served import read_served
 
@@ -69,17 +69,20 @@ class Model:
             raise RequestError(f"this endpoint predicts {served.label_property!r}, not {request.property!r}")
         rows = self._rows(request, served.node_type)
         output = _unknown(request, (served.node_type,), served.node_types)
-        for place in np.flatnonzero(rows >= 0).tolist():
-            scores = self._scores[rows[place] - served.offsets[served.node_type]]
-            output[place] = {"id": request.ids[place], "predictions": self._node_prediction(scores, request.top)}
+        places = np.flatnonzero(rows >= 0)
+        predictions = self._described(self._scores[rows[places] - served.offsets[served.node_type]], request.top)
+        for place, prediction in zip(places.tolist(), predictions, strict=True):
+            output[place] = {"id": request.ids[place], "predictions": prediction}
         return output
 
-    def _node_prediction(self, scores: np.ndarray, top: int) -> Output:
-        """Classes and their probabilities; or a number, which has no score."""
+    def _described(self, scores: np.ndarray, top: int) -> Iterator[Output]:
+        """Each node's classes and their probabilities; or its number, which has no score."""
         if self._served.task == "node_regression":
-            return [{"value": float(scores[0]), "score": None}]
-        classes, pairs = self._served.classes, zip(*(part.tolist() for part in best(scores, top)), strict=True)
-        return [{"value": classes[place], "score": score} for place, score in pairs]
+            return ([{"value": value, "score": None}] for value in scores[:, 0].tolist())
+        places = np.argmax(scores, axis=1)[:, None] if top == 1 else np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        names = [[self._served.classes[place] for place in row] for row in places.tolist()]
+        pairs = zip(names, np.take_along_axis(scores, places, axis=1).tolist(), strict=True)
+        return ([{"value": n, "score": s} for n, s in zip(*pair, strict=True)] for pair in pairs)
 
     def _links(self, request: Request) -> Output:
         served, mode = self._served, request.mode
