@@ -6,8 +6,9 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from random import getrandbits
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from botocore.model import OperationModel
 
@@ -33,6 +34,7 @@ MAX_BODY = 32 * 1024 * 1024
 _DRAINED = 4
 """So many times the limit is read and thrown away, so that the client gets to read its refusal."""
 
+_LONGEST_HOST = 260
 _HOST = re.compile(rb"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
 
 
@@ -177,7 +179,7 @@ class Endpoint:
         if page is not None:
             await page(scope, receive, send)
             return
-        request_id = str(uuid4())
+        request_id = _request_id()
         try:
             answer = await self._answer(scope, receive, request_id)
         except _HungUp:
@@ -207,7 +209,8 @@ class Endpoint:
         try:
             if served.handler is None:
                 raise errors.unsupported(model, served.operation)
-            body = await self._read_body(scope, receive, served)
+            parser = served.parser or served.compile()
+            body = await self._read_body(scope, receive, served) if parser.reads_body else b""
             values, extra = served.read(labels, scope["query_string"], headers, body)
             call = Call(
                 served.service.name,
@@ -218,7 +221,10 @@ class Endpoint:
                 _base_url(scope),
                 extra,
             )
-            output = await _run(served, call, values, receive)
+            if served.kind == "quick":
+                output = served.handler(call, values)
+            else:
+                output = await _run(served, call, values, receive)
             assert served.renderer is not None
             status, answer_headers, content = served.renderer.render(output or {})
             answer_headers.append((b"x-amzn-requestid", request_id.encode()))
@@ -258,10 +264,7 @@ class Endpoint:
         return _internal(served.service.model.internal_error, request_id)
 
     async def _read_body(self, scope: Scope, receive: Receive, served: _Served) -> bytes:
-        """The body of the request, empty where the operation has none; raises `Fault` above the limit."""
-        parser = served.parser or served.compile()
-        if not parser.reads_body:
-            return b""
+        """The body of the request; raises `Fault` above the limit."""
         length = _header(scope["headers"], b"content-length")
         too_long = length is not None and length.isdigit() and int(length) > self._max_body
         if too_long and _header(scope["headers"], b"expect") is not None:
@@ -292,8 +295,6 @@ class Endpoint:
 async def _run(served: _Served, call: Call, values: dict[str, Any], receive: Receive) -> Any:
     handler = served.handler
     assert handler is not None
-    if served.kind == "quick":
-        return handler(call, values)
     if served.kind == "thread":
         return await asyncio.to_thread(handler, call, values)
     return await _until_hang_up(handler(call, values), receive)
@@ -336,10 +337,23 @@ def _raw_path(scope: Scope) -> str:
 def _base_url(scope: Scope) -> str:
     """The address that the client used, or the server's own where the Host header is no host."""
     host = _header(scope["headers"], b"host")
-    if host is not None and _HOST.fullmatch(host):
-        return f"{scope.get('scheme', 'http')}://{host.decode('ascii')}"
+    if host is not None and len(host) <= _LONGEST_HOST:
+        url = _url(scope.get("scheme", "http"), host)
+        if url is not None:
+            return url
     name, port = scope.get("server") or ("127.0.0.1", None)
     return f"http://{name}:{port}" if port else f"http://{name}"
+
+
+@lru_cache(maxsize=256)
+def _url(scheme: str, host: bytes) -> str | None:
+    return f"{scheme}://{host.decode('ascii')}" if _HOST.fullmatch(host) else None
+
+
+def _request_id() -> str:
+    """In the form of a UUID; unique is enough, nobody has to be unable to guess it."""
+    digits = f"{getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 async def _send(send: Send, method: str, answer: Answer) -> None:

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import parse_qs
 
 ANONYMOUS_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 
 _SCOPE = re.compile(rb"([^/,\s]{1,256})/\d{8}/([a-z0-9-]{1,64})/([a-z0-9.-]{1,64})/aws4_request")
+_LONGEST = 512
+"""Bytes of a credential; what is longer is none."""
 _BEARER = re.compile(rb"[Bb]earer\s+(\S{1,4096})\s*")
 
 
@@ -34,7 +37,7 @@ def identify(headers: Sequence[tuple[bytes, bytes]], query: bytes, account_of: C
         if name == b"authorization":
             return _from_header(value, account_of)
     if b"X-Amz-Credential" in query:
-        return _from_scope(_SCOPE.fullmatch(_presigned(query)), account_of)
+        return _from_credential(_presigned(query)[:_LONGEST], account_of)
     return UNSIGNED
 
 
@@ -46,7 +49,8 @@ def account_of_key(access_key: str) -> str:
 def _from_header(value: bytes, account_of: Callable[[str], str]) -> Identity:
     start = value.find(b"Credential=")
     if start >= 0 and value.startswith(b"AWS4-"):
-        return _from_scope(_SCOPE.match(value, start + 11), account_of)
+        credential = value[start + 11 : start + 11 + _LONGEST].partition(b",")[0].strip()
+        return _from_credential(credential, account_of)
     bearer = _BEARER.fullmatch(value)
     if bearer is not None:
         return Identity(_account(bearer[1], account_of))
@@ -60,10 +64,23 @@ def _presigned(query: bytes) -> bytes:
         return b""
 
 
-def _from_scope(scope: re.Match[bytes] | None, account_of: Callable[[str], str]) -> Identity:
+def _from_credential(credential: bytes, account_of: Callable[[str], str]) -> Identity:
+    key, identity = _scope(credential)
+    return identity if key is None else replace(identity, account=account_of(key))
+
+
+@lru_cache(maxsize=1024)
+def _scope(credential: bytes) -> tuple[str | None, Identity]:
+    """The caller that a credential names, and the key whose account is still to be looked up.
+
+    A client repeats its credential in every request of a day.
+    """
+    scope = _SCOPE.fullmatch(credential)
     if scope is None:
-        return UNSIGNED
-    return Identity(_account(scope[1], account_of), scope[2].decode(), scope[3].decode())
+        return None, UNSIGNED
+    key, region, name = (part.decode("latin-1") for part in scope.groups())
+    account = account_of_key(key)
+    return key if account == ANONYMOUS_ACCOUNT else None, Identity(account, region, name)
 
 
 def _account(key: bytes, account_of: Callable[[str], str]) -> str:

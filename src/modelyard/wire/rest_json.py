@@ -40,7 +40,8 @@ class RequestParser:
     """Turns HTTP requests of one operation into a dict with boto3's member names.
 
     Timestamps become `datetime` in UTC, blobs `bytes`. `lenient` takes empty strings for absent members and
-    reads numbers and booleans (in any case) out of strings.
+    reads numbers and booleans (in any case) out of strings. `reads_body` says whether the operation has members
+    in the body.
     """
 
     def __init__(self, operation: OperationModel, lenient: bool = False) -> None:
@@ -56,6 +57,7 @@ class RequestParser:
         self._body: dict[str, tuple[str, Convert]] = {}
         if operation.input_shape is not None:
             self._compile(operation.input_shape)
+        self.reads_body = bool(self._body) or self._payload is not None
 
     def _compile(self, shape: StructureShape) -> None:
         payload = shape.serialization.get("payload")
@@ -84,11 +86,6 @@ class RequestParser:
             self._query[wire] = (member, self._readers.text(shape.member), True)
         else:
             self._query[wire] = (member, self._readers.text(shape), False)
-
-    @property
-    def reads_body(self) -> bool:
-        """Whether the operation has members in the body."""
-        return bool(self._body) or self._payload is not None
 
     def parse(
         self, labels: Mapping[str, str], query: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes

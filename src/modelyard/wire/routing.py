@@ -62,12 +62,12 @@ class Router(Generic[T]):
         segments = raw_path.split("/")[1:]
         if segments and segments[-1] == "":
             segments.pop()
-        found = _walk(root, segments, 0, method, [])
+        found = _descend(root, segments, method) or _walk(root, segments, 0, method, [])
         if found is None:
             raise self._nothing(root, segments)
         routes, values = found
         route = routes[0] if len(routes) == 1 else _choose(routes, values)
-        return route.target, dict(zip(route.labels, values, strict=True))
+        return route.target, dict(zip(route.labels, values, strict=True)) if values else {}
 
     def _nothing(self, root: _Node[T], segments: list[str]) -> LookupError:
         methods = sorted(_methods(root, segments, 0))
@@ -89,6 +89,21 @@ def _insert(root: _Node[T], route: Route[T]) -> list[str]:
             node = node.literals.setdefault(segment, _Node())
     node.routes.setdefault(route.method, []).append(route)
     return labels
+
+
+def _descend(node: _Node[T], segments: list[str], method: str) -> tuple[list[Route[T]], list[str]] | None:
+    """`_walk` for the usual case, in which no step has a choice; None says nothing."""
+    values = []
+    for segment in segments:
+        child = node.literals.get(segment)
+        if child is None:
+            child = node.label
+            if child is None or not segment:
+                return None
+            values.append(unquote(segment) if "%" in segment else segment)
+        node = child
+    routes = node.routes.get(method)
+    return (routes, values) if routes else None
 
 
 def _walk(
