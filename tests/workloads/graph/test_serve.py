@@ -13,7 +13,7 @@ import pytest
 from modelyard.jobs.serving import Connection
 from modelyard.runner.serving import RequestError
 from modelyard.workloads.graph.ids import write_index
-from modelyard.workloads.graph.links import write_known
+from modelyard.workloads.graph.ranking import known_links, write_known
 from modelyard.workloads.graph.serve import Model
 from modelyard.workloads.graph.served import Served, Target
 
@@ -48,8 +48,8 @@ def recommender(tmp_path: Path) -> Model:
     _written(tmp_path, served, tail_vectors=_TAILS, head_vectors=_HEADS)
     for number in range(3):
         near, far = (np.array([0, 0]), np.array([0, 2])) if number == 0 else (np.empty(0, int), np.empty(0, int))
-        write_known(tmp_path / "serving" / "known" / str(number) / "tails", near, far)
-        write_known(tmp_path / "serving" / "known" / str(number) / "heads", far, near)
+        write_known(tmp_path / "serving" / "known" / str(number) / "tails", known_links(near, far))
+        write_known(tmp_path / "serving" / "known" / str(number) / "heads", known_links(far, near))
     return Model(tmp_path)
 
 

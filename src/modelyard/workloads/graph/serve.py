@@ -11,7 +11,7 @@ import numpy as np
 from modelyard.runner.context import Context
 from modelyard.runner.serving import RequestError, serve
 from modelyard.workloads.graph.ids import NodeIds, read_mapped
-from modelyard.workloads.graph.links import Ranked, rank_links, rank_neighbours, read_known
+from modelyard.workloads.graph.ranking import Ranked, rank_links, rank_neighbours, read_known
 from modelyard.workloads.graph.requests import Request, read_request
 from modelyard.workloads.graph.served import read_served
 

@@ -4,7 +4,7 @@ Beside it lie `ids/` (`ids.write_index`), and
 
 - for node tasks `scores.npy`: float32 `[num_nodes, num_classes]`, probabilities, or `[num_nodes, 1]`, predicted values;
 - for link prediction `tail_vectors.npy` and `head_vectors.npy`: float32 `[targets, channels]`, and for target k
-  `known/<k>/tails` and `known/<k>/heads` (`links.write_known`).
+  `known/<k>/tails` and `known/<k>/heads` (`ranking.write_known`).
 
 The vectors of all nodes, float32 `[num_nodes, channels]` by global row, are in `embeddings/entity.npy` of the output.
 """

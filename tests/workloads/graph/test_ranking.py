@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelyard.workloads.graph import links
-from modelyard.workloads.graph.links import best, rank_links, rank_neighbours, read_known, write_known
+from modelyard.workloads.graph import ranking
+from modelyard.workloads.graph.ranking import best, known_links, rank_links, rank_neighbours, read_known, write_known
 
 _RANDOM = np.random.default_rng(0)
 
@@ -30,7 +30,7 @@ def test_hidden_places_are_never_listed() -> None:
 
 @pytest.mark.parametrize("cells", [1, 25, 10**6])
 def test_links_are_ranked_by_the_softmax_of_distmult(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "_CELLS", cells)
+    monkeypatch.setattr(ranking, "_CELLS", cells)
     near, vector, candidates = _vectors(7), _vectors(1)[0], _vectors(11)
     ranked = rank_links(near, vector, candidates, 3, [np.array([n]) for n in range(7)])
     for number, (places, scores) in enumerate(ranked):
@@ -49,8 +49,8 @@ def test_neighbours_are_ranked_by_cosine_and_leave_the_node_out() -> None:
 
 
 def test_known_links_survive_the_disk(tmp_path: Path) -> None:
-    write_known(tmp_path / "known", np.array([3, 0, 3, 1]), np.array([5, 6, 4, 7]))
+    write_known(tmp_path / "known", known_links(np.array([3, 0, 3, 1]), np.array([5, 6, 4, 7])))
     known = read_known(tmp_path / "known")
     assert [known.of(node).tolist() for node in range(6)] == [[6], [7], [], [5, 4], [], []]
-    write_known(tmp_path / "none", np.empty(0, np.int64), np.empty(0, np.int64))
+    write_known(tmp_path / "none", known_links(np.empty(0, np.int64), np.empty(0, np.int64)))
     assert read_known(tmp_path / "none").of(0).tolist() == []
