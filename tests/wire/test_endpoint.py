@@ -286,6 +286,16 @@ def test_a_client_that_hangs_up_cancels_the_work(loop: Loop) -> None:
     assert loop.run(scenario(), timeout=10) == "ended"
 
 
+def test_pages_of_other_sites_cannot_start_anything(send: Send, endpoint: Endpoint, recorder: Recorder) -> None:
+    body = b'{"dataProcessingJobId": "d", "trainModelS3Location": "s3://b/k"}'
+    statuses = {
+        origin: send(endpoint, "POST", "/ml/modeltraining", body, {"origin": origin})[0]
+        for origin in ("http://evil.test", "null", "http://modelyard.test")
+    }
+    assert statuses == {"http://evil.test": 403, "null": 403, "http://modelyard.test": 200}
+    assert len(recorder.calls) == 1
+
+
 def test_pages_stand_beside_the_services(send: Send, endpoint: Endpoint) -> None:
     assert send(endpoint, "GET", "/health")[2] == b"/health"
     assert send(endpoint, "GET", "/-/logs/job/1")[2] == b"/-/logs/job/1"

@@ -129,10 +129,11 @@ class Constraints:
         """Everything in `value` that the shape refuses, in the order of the model's members."""
         violations: list[Violation] = []
         if shape is not None:
-            self._of(shape)(value, "", violations)
+            self.of(shape)(value, "", violations)
         return violations
 
-    def _of(self, shape: Shape) -> Check:
+    def of(self, shape: Shape) -> Check:
+        """What checks a value of the shape: it takes the value, its place, and the list for the violations."""
         known = self._checks.get(shape.name)
         return known if known is not None else self._compile(shape)
 
@@ -168,7 +169,7 @@ class Constraints:
 
         self._checks[shape.name] = check  # before the members are read: a shape may contain itself
         required = set(shape.required_members)
-        members += [(name, name in required, self._of(member)) for name, member in shape.members.items()]
+        members += [(name, name in required, self.of(member)) for name, member in shape.members.items()]
         return check
 
     def _list(self, shape: Shape) -> Check:
@@ -197,7 +198,7 @@ class Constraints:
                     return
 
         self._checks[shape.name] = check
-        check_item = self._of(item_shape)
+        check_item = self.of(item_shape)
         return check
 
     def _map(self, shape: Shape) -> Check:
@@ -205,7 +206,7 @@ class Constraints:
         key_shape, value_shape = shape.key, shape.value
         hidden = _hidden(shape)
         nested = value_shape.type_name in ("structure", "list", "map")
-        check_key = self._of(key_shape)
+        check_key = self.of(key_shape)
         check_value: Check
 
         def check(value: Any, path: str, found: list[Violation]) -> None:
@@ -229,7 +230,7 @@ class Constraints:
                     break
 
         self._checks[shape.name] = check
-        check_value = self._of(value_shape)
+        check_value = self.of(value_shape)
         return check
 
     def _string(self, shape: Shape) -> Check:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from botocore.model import OperationModel
 
 from . import errors
-from .constraints import Constraints, Violation, echo, sentence
+from .constraints import Check, Constraints, Violation, echo, sentence
 from .errors import Fault
 from .identity import Identity, account_of_key, identify
 from .models import Model
@@ -98,7 +98,7 @@ class Service:
 class _Served:
     """An operation of a service with its handler; codec and checks are compiled at the first request."""
 
-    __slots__ = ("handler", "kind", "method", "model", "operation", "parser", "renderer", "service")
+    __slots__ = ("check", "handler", "kind", "method", "model", "operation", "parser", "renderer", "service")
 
     def __init__(self, service: Service, method: str, operation: OperationModel) -> None:
         self.service = service
@@ -107,12 +107,15 @@ class _Served:
         self.model = operation
         self.handler = service.handlers.get(method)
         self.kind = _kind(self.handler)
+        self.check: Check | None = None
         self.parser: RequestParser | None = None
         self.renderer: ResponseRenderer | None = None
 
     def compile(self) -> RequestParser:
-        """Build the codec."""
+        """Build the codec and the checks."""
         status = int(self.model.http.get("responseCode", 200))
+        if self.model.input_shape is not None:
+            self.check = self.service.constraints.of(self.model.input_shape)
         self.renderer = ResponseRenderer(self.model.output_shape, status)
         self.parser = RequestParser(self.model, self.service.lenient)
         return self.parser
@@ -126,9 +129,11 @@ class _Served:
             values, extra = parser.parse(labels, query, headers, body)
         except Malformed as error:
             raise errors.malformed(self.service.model, str(error)) from error
-        violations = self.service.constraints.check(self.model.input_shape, values)
-        if violations:
-            raise self.service.invalid(violations)
+        if self.check is not None:
+            violations: list[Violation] = []
+            self.check(values, "", violations)
+            if violations:
+                raise self.service.invalid(violations)
         return values, extra
 
 
@@ -209,6 +214,8 @@ class Endpoint:
         try:
             if served.handler is None:
                 raise errors.unsupported(model, served.operation)
+            if scope["method"] != "GET" and _from_another_site(headers):
+                raise Fault("AccessDeniedException", "Requests from web pages of other sites are refused", status=403)
             parser = served.parser or served.compile()
             body = await self._read_body(scope, receive, served) if parser.reads_body else b""
             values, extra = served.read(labels, scope["query_string"], headers, body)
@@ -326,7 +333,16 @@ def _internal(code: str, request_id: str) -> Fault:
 
 
 def _header(headers: Headers, wanted: bytes) -> bytes | None:
-    return next((value for name, value in headers if name == wanted), None)
+    for name, value in headers:
+        if name == wanted:
+            return value
+    return None
+
+
+def _from_another_site(headers: Headers) -> bool:
+    """Whether a browser sends this for a page of another site: bodies of any type are read, also a form's."""
+    origin = _header(headers, b"origin")
+    return origin is not None and origin.partition(b"://")[2] != _header(headers, b"host")
 
 
 def _raw_path(scope: Scope) -> str:
