@@ -6,13 +6,13 @@ first did. Rules: Neptune User Guide, "Feature encoding in Neptune ML".
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
 from scipy import sparse
 
-Matrix = np.ndarray | sparse.csr_array
+Matrix: TypeAlias = np.ndarray | sparse.csr_array
 """float32 `[num_rows, dim]`, dense or CSR."""
 
 SLOTS = {"month": (1, 12), "weekday": (1, 7), "hour": (0, 24)}
@@ -74,12 +74,10 @@ class Affine:
     def encode(self, column: Matrix) -> Matrix:
         """Of numbers `[num_rows, dim]`; a missing one is NaN. Stays sparse where zeros stay zeros."""
         offset, scale = np.asarray(self.offset), np.asarray(self.scale)
-        if sparse.issparse(column):
-            if not offset.any():
-                scaled = sparse.csr_array(column.multiply(scale[None, :]))
-                return scaled.astype(np.float32)
-            column = column.toarray()
-        filled = np.where(np.isnan(column), np.asarray(self.fill), column)
+        if not isinstance(column, np.ndarray) and not offset.any():
+            return sparse.csr_array(column.multiply(scale[None, :])).astype(np.float32)
+        values = dense(column)
+        filled = np.where(np.isnan(values), np.asarray(self.fill), values)
         return ((filled - offset) * scale).astype(np.float32)
 
 
@@ -191,7 +189,8 @@ def to_document(encoder: Encoder) -> dict[str, Any]:
 def from_document(document: Mapping[str, Any]) -> Encoder:
     """The encoder that `to_document` wrote."""
     fields = dict(document)
-    return _KINDS[fields.pop("encoder")](**fields)
+    encoder: Encoder = _KINDS[fields.pop("encoder")](**fields)
+    return encoder
 
 
 def multi_hot(rows: np.ndarray, slots: np.ndarray, num_rows: int, dim: int) -> sparse.csr_array:
@@ -213,16 +212,25 @@ def split_categories(column: pl.Series, separator: str | None) -> tuple[np.ndarr
 
 def date_part(column: pl.Series, part: str) -> pl.Series:
     """The year, month (1 to 12), weekday (1, Monday, to 7) or hour (0 to 23) of dates."""
-    return getattr(column.dt, part)()
+    values: pl.Series = getattr(column.dt, part)()
+    return values
 
 
 def compact(matrix: Matrix) -> Matrix:
     """Sparse where that takes less than half the room: wide and at most a quarter full. Else dense."""
     rows, dim = matrix.shape
-    stored = matrix.nnz if sparse.issparse(matrix) else np.count_nonzero(matrix) if dim >= 32 else rows * dim
-    if dim >= 32 and stored * 4 <= rows * dim:
-        result = sparse.csr_array(matrix)
-        result.eliminate_zeros()
-        result.sort_indices()
-        return result
-    return matrix.toarray() if sparse.issparse(matrix) else np.ascontiguousarray(matrix)
+    if dim < 32 or np.count_nonzero(_stored(matrix)) * 4 > rows * dim:
+        return dense(matrix)
+    result = sparse.csr_array(matrix)
+    result.eliminate_zeros()
+    result.sort_indices()
+    return result
+
+
+def dense(matrix: Matrix) -> np.ndarray:
+    """The same numbers as one array."""
+    return np.ascontiguousarray(matrix if isinstance(matrix, np.ndarray) else matrix.toarray())
+
+
+def _stored(matrix: Matrix) -> np.ndarray:
+    return matrix if isinstance(matrix, np.ndarray) else matrix.data

@@ -52,6 +52,7 @@ class Encodings:
         column, spec = raw.values(), raw.spec
         try:
             if spec.type == "auto":
+                assert isinstance(column, pl.Series)
                 spec = infer(spec, column)
                 column = _parse(spec, column)
                 self.warnings += _says(owner, spec)

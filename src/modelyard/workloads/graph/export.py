@@ -131,7 +131,8 @@ def read_export(folder: Path, name: str = CONFIGURATION) -> Export:
         raise InputError(f"{name}, graph.nodes: is empty, but every type of nodes needs a file that lists them")
     export = Export(folder, tuple(nodes), tuple(edges), tuple(dict.fromkeys(reader.warnings)))
     _check_types(export)
-    for file in (*nodes, *edges):
+    files: list[NodeFile | EdgeFile] = [*nodes, *edges]
+    for file in files:
         export.path(file.file_name, f"{file.place}.file_name")
         for label in file.labels:
             for split, split_file in label.split_files.items():
@@ -147,8 +148,11 @@ def _load(folder: Path, name: str) -> dict[str, Any]:
         raise InputError(f"{name} is larger than {MAX_BYTES >> 20} MB")
     try:
         document = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair can be no name of a file
+    except ValueError as error:
         raise InputError(f"{name} is not JSON: {error}") from None
+    except RecursionError:
+        raise InputError(f"{name} is nested too deeply") from None
     if not isinstance(document, dict):
         raise InputError(f"{name} must be a JSON object, not {_kind(document)}")
     return document

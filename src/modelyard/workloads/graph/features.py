@@ -6,7 +6,7 @@ Neptune ML does. Rules: Neptune User Guide, "Feature encoding in Neptune ML".
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,7 @@ from modelyard.workloads.graph.encoders import (
     Tfidf,
     compact,
     date_part,
+    dense,
     split_categories,
 )
 from modelyard.workloads.graph.export import FeatureSpec
@@ -44,7 +45,7 @@ DATE_FORMATS = (
 A date with an offset is read as that instant and kept in UTC.
 """
 
-Column = pl.Series | Matrix
+Column: TypeAlias = pl.Series | Matrix
 """Values of a feature, a row each: text, dates, or numbers `[num_rows, dim]` (NaN where missing)."""
 
 
@@ -90,12 +91,12 @@ class RawColumn:
 def concat(pieces: Sequence[Column]) -> Column:
     """One column of all pieces, sparse if all are. A piece without any value takes the width of the others."""
     if isinstance(pieces[0], pl.Series):
-        return pl.concat(pieces)
-    if all(map(sparse.issparse, pieces)):
-        return sparse.csr_array(sparse.vstack(pieces, format="csr"))
-    width = max(piece.shape[1] for piece in pieces)
-    pieces = [piece if piece.shape[1] else np.full((piece.shape[0], width), np.nan) for piece in pieces]
-    return np.concatenate([piece.toarray() if sparse.issparse(piece) else piece for piece in pieces])
+        return pl.concat([piece for piece in pieces if isinstance(piece, pl.Series)])
+    matrices = [piece for piece in pieces if not isinstance(piece, pl.Series)]
+    if all(map(sparse.issparse, matrices)):
+        return sparse.csr_array(sparse.vstack(matrices, format="csr"))
+    width = max(matrix.shape[1] for matrix in matrices)
+    return np.concatenate([dense(m) if m.shape[1] else np.full((m.shape[0], width), np.nan) for m in matrices])
 
 
 def parse(spec: FeatureSpec, cells: pl.Series, width: int = 0) -> Column:
@@ -179,7 +180,7 @@ def infer(spec: FeatureSpec, cells: pl.Series) -> FeatureSpec:
         return _as(spec, "datetime", "imputer")
     if values.str.to_lowercase().is_in(["true", "false"]).all():
         return _as(spec, "category")
-    if distinct > 0.1 * len(values) and values.str.count_matches(r"\S+").mean() >= 3:
+    if distinct > 0.1 * len(values) and values.str.count_matches(r"\S+").sum() >= 3 * len(values):
         return _as(spec, "text_tfidf")
     if distinct == len(values) > 1:
         raise NoValues("has another value in every row, as an id has")

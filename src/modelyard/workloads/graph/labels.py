@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from modelyard.runner.context import InputError
-from modelyard.workloads.graph.data import NONE, TRAIN, VALID, Task, read_graph
+from modelyard.workloads.graph.data import NONE, TRAIN, VALID, Task, TaskType, read_graph
 from modelyard.workloads.graph.encoders import split_categories
 from modelyard.workloads.graph.export import Export, LabelSpec, NodeFile
 from modelyard.workloads.graph.features import parse_numbers
@@ -61,7 +61,7 @@ def read_labels(
         if not (split == code).any() and (part == "train" or spec.split_files or spec.split_rate[1]):
             raise InputError(f"{spec.place}: no labelled node of type {index.name!r} is in the {part} split")
     multilabel = spec.task == "classification" and spec.separator is not None
-    kind = "node_class" if spec.task == "classification" else "node_regression"
+    kind: TaskType = "node_class" if spec.task == "classification" else "node_regression"
     return Labels(Task(kind, index.name, spec.column, classes, multilabel), values, split, tuple(warnings))
 
 
@@ -128,7 +128,7 @@ def _values(
 
 def _is_labelled(values: np.ndarray) -> np.ndarray:
     if values.ndim == 2:
-        return values.any(axis=1)
+        return np.asarray(values.any(axis=1))
     return ~np.isnan(values) if values.dtype == np.float32 else values >= 0
 
 

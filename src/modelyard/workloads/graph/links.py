@@ -88,8 +88,8 @@ def _pairs(key: Key, edge_index: np.ndarray, num_dests: int) -> np.ndarray:
     """A number for each edge that all edges of the same two nodes share; int64 `[num_edges]`."""
     source, dest = edge_index
     if key[0] == key[2]:
-        return np.minimum(source, dest) * num_dests + np.maximum(source, dest)
-    return source * num_dests + dest
+        source, dest = np.minimum(source, dest), np.maximum(source, dest)
+    return np.asarray(source * num_dests + dest)
 
 
 def _known(

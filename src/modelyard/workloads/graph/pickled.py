@@ -2,7 +2,7 @@
 
 A pickle of millions of ids would need all of them in a dictionary, and as many again in the pickler's memo.
 The few instructions that maps of text and numbers need are written one after another instead, and name no
-class or function, so that readers which refuse those accept the file.
+class or function but NumPy's for its arrays, so that readers which refuse those accept the file.
 """
 
 import pickle
@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, BinaryIO
+
+import numpy as np
 
 PIECE = 1000
 """Items that a reader holds on its stack before it stores them; the pickle module's own number."""
@@ -23,7 +25,7 @@ class Items:
 
 
 def dump(value: Any, file: BinaryIO) -> None:
-    """Pickles nested dictionaries (or `Items`) and lists of text, whole numbers, floats, booleans and None."""
+    """Pickles nested dictionaries (or `Items`) and lists of text, whole numbers, floats, booleans, None and arrays."""
     file.write(pickle.PROTO + b"\x03")
     _write(value, file)
     file.write(pickle.STOP)
@@ -44,6 +46,8 @@ def _write(value: Any, file: BinaryIO) -> None:
         for item in value:
             _write(item, file)
         file.write(pickle.APPENDS)
+    elif isinstance(value, np.ndarray):
+        file.write(pickle.dumps(value, protocol=3)[2:-1])  # without its own PROTO and STOP; it names NumPy's classes
     else:
         file.write(_scalar(value))
 

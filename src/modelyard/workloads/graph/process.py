@@ -31,7 +31,7 @@ from modelyard.workloads.graph.data import (
     write_graph,
 )
 from modelyard.workloads.graph.edges import EdgeReader, Edges
-from modelyard.workloads.graph.encoders import Matrix
+from modelyard.workloads.graph.encoders import Matrix, dense
 from modelyard.workloads.graph.encodings import Encodings
 from modelyard.workloads.graph.export import CONFIGURATION, Export, NodeFile, read_export
 from modelyard.workloads.graph.labels import Labels, read_labels
@@ -136,7 +136,8 @@ class Processing:
         folder = self._folder / "nodes" / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         nodes.index.ids.to_frame("id").write_parquet(folder / "ids.parquet")
-        features, arrays = [], {}
+        features: list[Feature] = []
+        arrays: dict[str, np.ndarray] = {}
         for spec, column in nodes.features:
             if encoded := self._encodings.encode(nodes.index.name, spec, column):
                 feature, matrix = encoded
@@ -191,8 +192,7 @@ class Processing:
     def _encode_edges(self, edges: Edges) -> tuple[tuple[Feature, ...], list[np.ndarray]]:
         encoded = [self._encodings.encode(edges.key, spec, column) for spec, column in edges.features]
         kept = [(feature, matrix) for feature, matrix in filter(None, encoded)]
-        dense = [matrix if isinstance(matrix, np.ndarray) else matrix.toarray() for _, matrix in kept]
-        return tuple(replace(feature, sparse=False) for feature, _ in kept), dense
+        return tuple(replace(feature, sparse=False) for feature, _ in kept), [dense(m) for _, m in kept]
 
     def _begin(self, phase: str) -> None:
         self._phase, self._rows = phase, 0
@@ -219,7 +219,7 @@ def _target(export: Export) -> str | None:
     """The node type whose label is learned, None for link prediction. Raises InputError if there is more than
     one task.
     """
-    targets = {}
+    targets: dict[tuple[str | None, str, str, str | None], str] = {}
     for node in export.nodes:
         for label in node.labels:
             targets.setdefault((node.node_type, label.column, label.task, label.separator), label.place)
