@@ -66,7 +66,7 @@ def rows_in_training(graph: Graph, node_type: int, folder: Path) -> np.ndarray:
     before = pl.read_parquet(folder / "trained_on" / f"{node_type}.parquet").with_row_index("row")
     now = pl.read_parquet(graph.ids_path(node_type))
     rows = now.join(before, on="id", how="left", maintain_order="left")["row"]
-    return rows.cast(pl.Int64).fill_null(-1).to_numpy()
+    return rows.cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
 
 
 def _label_scale(graph: Graph) -> tuple[float, float]:
