@@ -24,7 +24,7 @@ from modelyard.processes import Process, be_gentle
 from modelyard.resident import receive
 from modelyard.runner.main import run_attempt, run_worker
 
-FAMILIES = {"graph": ("torch", "optuna")}
+FAMILIES = {"graph": ("torch_geometric", "optuna")}
 """The modules that each family's processes need."""
 
 IDLE_SECONDS = 600.0
