@@ -14,16 +14,19 @@ from modelyard.wire.errors import Fault
 TIMEOUT_SECONDS = 60.0
 """As in SageMaker: a model has 60 seconds to answer."""
 
+_ANSWERING = ("InService", "Updating")
+"""While an endpoint is updated, its old task answers."""
+
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class ServedEndpoint:
     """An endpoint that a request names, and the serving task behind it, if there is one."""
 
     status: str
     task_id: str | None
 
 
-Find = Callable[[str, str, str], Endpoint | None]
+Find = Callable[[str, str, str], ServedEndpoint | None]
 """`find(account, region, id_or_name)`: the caller's endpoint of that id or name, by one indexed read."""
 
 Handler = Callable[[Call, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -53,10 +56,10 @@ def handlers(find: Find, connections: Connections, timeout: float = TIMEOUT_SECO
     return {"invoke_endpoint": invoke_endpoint}
 
 
-def _serving_task(endpoint: Endpoint | None, call: Call, name: str) -> str:
+def _serving_task(endpoint: ServedEndpoint | None, call: Call, name: str) -> str:
     if endpoint is None:
         raise Fault("ValidationError", f"Endpoint {name} of account {call.account} not found.")
-    if endpoint.status != "InService" or endpoint.task_id is None:
+    if endpoint.task_id is None or endpoint.status not in _ANSWERING:
         raise Fault("ValidationError", f"Endpoint {name} is {endpoint.status}; it answers when it is InService.")
     return endpoint.task_id
 
