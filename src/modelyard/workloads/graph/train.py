@@ -20,6 +20,7 @@ from modelyard.workloads.graph.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions
 from modelyard.workloads.graph.objectives import Objective, objective_for
 from modelyard.workloads.graph.tensors import GraphTensors, graph_tensors
+from modelyard.workloads.graph.trained_on import write_trained_on
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
 def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
     """A worker's entry point: writes the metrics of a checkpoint on validation and, once and only here, on test.
 
-    parameters: `graph`, `model` and `output` (folders), `state`.
+    It also writes what the model must remember of its graph. parameters: `graph`, `model` and `output` (folders), `state`.
     """
     torch.set_num_threads(1)
     graph = read_graph(Path(parameters["graph"]))
@@ -184,6 +185,8 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
         for split, name in ((VALID, "eval_metrics_info.json"), (TEST, "test_metrics_info.json")):
             if (report := objective.report(output, split)) is not None:
                 write_by_rename(Path(parameters["output"]) / name, json.dumps(report, indent=1).encode())
+    embedded = [n for n in range(len(graph.node_types)) if f"model.encoder.embeddings.{n}" in checkpoint.weights]
+    write_trained_on(graph, embedded, Path(parameters["output"]))
     channel.send(result="complete")
 
 

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from modelyard.runner.context import InputError, write_by_rename
 from modelyard.workloads.graph.data import TRAIN, Graph
@@ -63,6 +62,8 @@ def rows_in_training(graph: Graph, node_type: int, folder: Path) -> np.ndarray:
 
     int64 `[num_nodes]`.
     """
+    import polars as pl  # not above: processes that fork import this module, and must not have touched Polars
+
     before = pl.read_parquet(folder / "trained_on" / f"{node_type}.parquet").with_row_index("row")
     now = pl.read_parquet(graph.ids_path(node_type))
     rows = now.join(before, on="id", how="left", maintain_order="left")["row"]
