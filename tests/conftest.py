@@ -1,9 +1,10 @@
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,10 @@ def data(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "data"
     (folder / "objects").mkdir(parents=True)
     yield folder
-    subprocess.run(["pkill", "-9", "-f", str(folder)], check=False)
+    for pid in processes_of(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def eventually() -> Callable[..., object]:
-    return wait_for
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> object:

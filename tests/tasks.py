@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.runner.context import Channel, Context, InputError, Stopped
+from modelyard.runner.serving import serve
 
 
 def succeed(context: Context) -> Mapping[str, Any]:
@@ -65,3 +66,13 @@ def work(channel: Channel, parameters: Mapping[str, Any]) -> None:
 
 def state_folder(data: Path, task: str) -> Path:
     return data / "tasks" / task / "state"
+
+
+def answer(context: Context) -> Mapping[str, Any]:
+    """Serves: echoes what it is asked."""
+
+    async def echo(header: Mapping[str, Any], body: bytes) -> tuple[Mapping[str, Any], bytes]:
+        return {"status": 200}, body
+
+    serve(context, Path(context.parameters["socket"]), echo)
+    return {}

@@ -6,6 +6,9 @@ A pid alone names nobody, since the kernel uses it again: a process is its pid, 
 import json
 import os
 import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,6 +70,29 @@ class Process:
         if _boot() == self.boot and (stat is None or stat[1] == self.start):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.group, signal.SIGKILL)
+
+
+def spawn(
+    module: str, arguments: Sequence[str], log: Path, inherited: int | None = None, environment: Mapping[str, str] = {}
+) -> int:
+    """Starts `python -m module` in a session of its own, so that it outlives us; returns its pid.
+
+    It writes to the end of `log`, inherits one descriptor, under its number, and is collected when it ends.
+    """
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", module, *arguments],
+        {**os.environ, **environment},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            *([(os.POSIX_SPAWN_DUP2, inherited, inherited)] if inherited is not None else []),
+        ],
+        setsid=True,
+    )
+    threading.Thread(target=os.waitpid, args=(pid, 0), daemon=True).start()
+    return pid
 
 
 def be_gentle() -> None:

@@ -8,14 +8,13 @@ import array
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from modelyard import sockets
+from modelyard.processes import spawn
 
 START_SECONDS = 120.0
 """How long a new parent may take to listen; it listens before it imports."""
@@ -58,29 +57,18 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def _connect(folder: Path) -> socket.socket:
-    """A connection to the parent in `folder`, which is started if it does not listen."""
+    """A connection to the parent in `folder`. If none listens, one is started; of two, one finds the lock taken and ends."""
     deadline = time.monotonic() + START_SECONDS
-    starter: subprocess.Popen[bytes] | None = None
+    started = False
     while True:
         try:
             return sockets.connect(folder / "socket")
         except (FileNotFoundError, ConnectionRefusedError):
             pass
-        if starter is None or starter.poll() is not None:
-            starter = _start(folder)
+        if not started:
+            folder.mkdir(parents=True, exist_ok=True)
+            spawn("modelyard.runner.resident", [str(folder)], folder / "log")
+            started = True
         if time.monotonic() > deadline:
             raise ResidentError(f"no resident parent listens in {folder}; see {folder / 'log'}")
         time.sleep(0.01)
-
-
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    """Starts a parent in a session of its own. Of two that are started at once, one takes the lock and one ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "modelyard.runner.resident", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )

@@ -84,7 +84,13 @@ class Engine(Protocol):
         ...
 
     def attempt_folder(self, task: str, attempt: int) -> Path:
-        """Where the attempt's `events.jsonl`, `log`, `output/` and, of a serving task, `socket` lie."""
+        """Where the attempt's `events.jsonl`, `log` and `output/` lie."""
+        ...
+
+    def socket(self, task: str) -> Path:
+        """Where a serving task is to listen. The socket appears when the task is ready, and is gone before an
+        attempt starts.
+        """
         ...
 
     def forget(self, task: str) -> None:

@@ -4,15 +4,13 @@ import fcntl
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 from modelyard import resident
 from modelyard.engines.base import Failed, Lost, Running, State, Succeeded, TaskSpec
-from modelyard.processes import Process
+from modelyard.processes import Process, spawn
 
 KILL_SECONDS = 60.0
 """How long killed processes may take to vanish before that is an error of ours."""
@@ -29,7 +27,6 @@ class LocalEngine:
         self.slots = slots
         self._folder = folder
         self._residents = residents
-        self._children: list[subprocess.Popen[bytes]] = []
 
     def start(self, task: str, attempt: int, spec: TaskSpec) -> None:
         """See `Engine.start`."""
@@ -40,6 +37,7 @@ class LocalEngine:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self._take(lock, folder)
+            self.socket(task).unlink(missing_ok=True)
             _write_spec(folder, spec)
             if spec.family is None:
                 self._spawn(folder, attempt, lock, spec.cores)
@@ -51,7 +49,6 @@ class LocalEngine:
 
     def state(self, task: str, attempt: int) -> State:
         """See `Engine.state`."""
-        self._children = [child for child in self._children if child.poll() is None]
         if _held(self._folder / task / "lock"):
             return Running()
         try:
@@ -62,6 +59,8 @@ class LocalEngine:
             return Succeeded(ended["result"])
         if "signal" in ended:
             return Lost(f"its process was killed by signal {ended['signal']}")
+        if ended["fault"] == "stopped":
+            return Lost("it was asked to stop")
         return Failed(ended["reason"], input=ended["fault"] == "input")
 
     def stop(self, task: str, attempt: int) -> None:
@@ -84,6 +83,10 @@ class LocalEngine:
     def attempt_folder(self, task: str, attempt: int) -> Path:
         """See `Engine.attempt_folder`."""
         return self._folder / task / "attempts" / str(attempt)
+
+    def socket(self, task: str) -> Path:
+        """See `Engine.socket`."""
+        return self._folder / task / "socket"
 
     def forget(self, task: str) -> None:
         """See `Engine.forget`."""
@@ -108,17 +111,8 @@ class LocalEngine:
     def _spawn(self, folder: Path, attempt: int, lock: int, cores: int) -> None:
         """Starts a process in a session of its own, so that it outlives the server."""
         threads = {name: str(cores) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")}
-        with (self.attempt_folder(folder.name, attempt) / "log").open("ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "modelyard.runner.main", str(folder), str(attempt), str(lock)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **threads},
-                pass_fds=[lock],
-                start_new_session=True,
-            )
-        self._children.append(child)
+        arguments = [str(folder), str(attempt), str(lock)]
+        spawn("modelyard.runner.main", arguments, self.attempt_folder(folder.name, attempt) / "log", lock, threads)
 
 
 def _write_spec(folder: Path, spec: TaskSpec) -> None:

@@ -1,0 +1,84 @@
+"""The database: reads happen where they are asked for, writes one after the other in a thread of their own."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, create_engine, event, text
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from modelyard.jobs import tables
+
+Result = TypeVar("Result")
+
+
+class Query:
+    """A statement that reads, compiled once: what SQLAlchemy adds to each call costs more than an indexed read."""
+
+    def __init__(self, statement: Select[Any]) -> None:
+        compiled = statement.compile(dialect=SQLiteDialect_pysqlite(paramstyle="named"))
+        assert isinstance(compiled, SQLCompiler)
+        self.sql = compiled.string
+        self.defaults = {name: value for name, value in compiled.params.items() if value is not None}
+
+
+class Database:
+    """SQLite in one file, with a log of its own for writers (WAL), so that readers never wait.
+
+    `read` belongs to the thread that made the object (the event loop's).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._engine = create_engine(f"sqlite:///{path}")
+        event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "begin", _begin)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._writer.submit(self._create, path).result()
+        self._reader = sqlite3.connect(path, isolation_level=None)
+
+    def read(self, query: Query, **parameters: Any) -> list[Any]:
+        """All rows of a query, as tuples: microseconds on an index, hence on the event loop."""
+        return self._reader.execute(query.sql, query.defaults | parameters).fetchall()
+
+    async def write(self, work: Callable[[Connection], Result]) -> Result:
+        """Runs `work` in one transaction, after those that were asked for before.
+
+        A caller that is cancelled leaves the transaction to end by itself: it happens, or does not, as a whole.
+        """
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, self._transact, work))
+
+    def write_now(self, work: Callable[[Connection], Result]) -> Result:
+        """`write` for those without an event loop: at the start, and in tests."""
+        return self._writer.submit(self._transact, work).result()
+
+    def close(self) -> None:
+        """Ends after what was asked for is written."""
+        self._writer.shutdown()
+        self._reader.close()
+        self._engine.dispose()
+
+    def _transact(self, work: Callable[[Connection], Result]) -> Result:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    def _create(self, path: Path) -> None:
+        with self._engine.begin() as connection:
+            version = connection.execute(text("PRAGMA user_version")).scalar_one()
+            if version not in (0, tables.VERSION):
+                raise RuntimeError(f"{path} has schema version {version}; this Modelyard reads {tables.VERSION}")
+            tables.metadata.create_all(connection)
+            connection.execute(text(f"PRAGMA user_version = {tables.VERSION}"))
+
+
+def _prepare(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions of its own
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 10000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

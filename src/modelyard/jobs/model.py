@@ -1,0 +1,134 @@
+"""Jobs, stages and resources as the core knows them: no AWS shape, no SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from modelyard.engines.base import TaskSpec
+
+
+class Status(StrEnum):
+    """Where a job or one of its stages stands."""
+
+    WAITING = "waiting"
+    """A stage whose turn has not come."""
+    QUEUED = "queued"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can change it any more."""
+        return self in (Status.STOPPED, Status.COMPLETED, Status.FAILED)
+
+
+class ServiceStatus(StrEnum):
+    """Where a deployment stands."""
+
+    CREATING = "creating"
+    IN_SERVICE = "in service"
+    UPDATING = "updating"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose something is: ids, jobs, logs and buckets of one owner are out of reach for every other."""
+
+    account: str
+    region: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a job's plan.
+
+    name: unique in the job; also the name that people see.
+    spec: what runs. Its inputs are URIs, resolved when the stage starts.
+    publish: the URI under which the output appears, whole, when the stage has succeeded.
+    timeout: seconds from the stage's first start.
+    """
+
+    name: str
+    spec: TaskSpec
+    publish: str | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage of an accepted job. `task` names its folder and its log. Times are milliseconds since the epoch."""
+
+    task: str
+    stage: Stage
+    status: Status
+    attempt: int = 0
+    started: int | None = None
+    ended: int | None = None
+    failure: str | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """An accepted job: what was asked, how it stands, and its stages in order."""
+
+    key: int
+    owner: Owner
+    kind: str
+    id: str
+    request: Mapping[str, Any]
+    status: Status
+    created: int
+    ended: int | None
+    failure: str | None
+    stages: Sequence[StageRecord]
+
+    def stage(self, name: str) -> StageRecord:
+        """The stage of that name; KeyError if the plan has none."""
+        for record in self.stages:
+            if record.stage.name == name:
+                return record
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Something that serves: an id and a name that both find it, and a pointer to the serving task.
+
+    task: the one that answers now. next: the one that is to take over (a creation or an update), until it does.
+    """
+
+    key: int
+    owner: Owner
+    kind: str
+    id: str
+    name: str
+    request: Mapping[str, Any]
+    status: ServiceStatus
+    created: int
+    failure: str | None
+    task: str | None
+    next: str | None
+
+
+class AlreadyExists(Exception):
+    """The id is taken; `request` is what it was taken for."""
+
+    def __init__(self, id: str, request: Mapping[str, Any]) -> None:
+        super().__init__(id)
+        self.id = id
+        self.request = request
+
+
+class NotFound(Exception):
+    """There is no such thing, or it is another account's."""
+
+
+class LeaseLost(Exception):
+    """Another supervisor has taken the task: whatever this one was about to write, it must not."""
