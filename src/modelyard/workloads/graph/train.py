@@ -172,7 +172,8 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
 def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
     """A worker's entry point: writes the metrics of a checkpoint on validation and, once and only here, on test.
 
-    It also writes what the model must remember of its graph. parameters: `graph`, `model` and `output` (folders), `state`.
+    It also writes what the model must remember of its graph. parameters: `graph`, `model` and `output` (folders),
+    `state`.
     """
     torch.set_num_threads(1)
     graph = read_graph(Path(parameters["graph"]))
