@@ -71,7 +71,9 @@ class Adjacency:
     def write(self, path: Path) -> None:
         """Writes the arrays, and the relations as metadata, to one safetensors file."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        save_file(arrays, path, {"relations": json.dumps([asdict(relation) for relation in self.relations])})
+        half = path.with_name(f".{path.name}.half")
+        save_file(arrays, half, {"relations": json.dumps([asdict(relation) for relation in self.relations])})
+        half.replace(path)
 
 
 _ARRAYS = ("row", "col", "value", "row_ptr", "row_node", "own")
@@ -82,6 +84,11 @@ def read_adjacency(path: Path) -> Adjacency:
     with safe_open(path, framework="np") as file:
         relations = tuple(Relation(**relation) for relation in json.loads(file.metadata()["relations"]))
         return Adjacency(relations, **{name: file.get_tensor(name) for name in _ARRAYS})
+
+
+def adjacency_path(state: Path, use_self_loop: bool) -> Path:
+    """Where a search keeps the adjacency that its trials share."""
+    return state / ("adjacency.safetensors" if use_self_loop else "adjacency-without-self-loop.safetensors")
 
 
 def node_offsets(graph: Graph) -> np.ndarray:

@@ -9,10 +9,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-LOWER_IS_BETTER = frozenset({"mse"})
-
-CLASS_METRICS = ("acc", "acc_topk", "F1", "precision", "recall", "roc_auc")
-
 
 def class_metric(metric: str, scores: Tensor, labels: Tensor, topk: int = 1) -> float:
     """One metric of a classification; F1, precision, recall and roc_auc are macro averages.

@@ -1,6 +1,7 @@
 """One training run of a graph model, and the worker that does it as a trial of a search."""
 
 import json
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,13 +13,13 @@ import torch
 from torch import nn
 
 from modelyard.runner.context import Channel, InputError, write_by_rename
-from modelyard.workloads.graph.adjacency import Adjacency, read_adjacency
+from modelyard.workloads.graph.adjacency import Adjacency, adjacency_path, read_adjacency
 from modelyard.workloads.graph.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from modelyard.workloads.graph.data import TEST, VALID, Graph, read_graph
-from modelyard.workloads.graph.evaluate import LOWER_IS_BETTER
 from modelyard.workloads.graph.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions
 from modelyard.workloads.graph.objectives import Objective, objective_for
+from modelyard.workloads.graph.search_space import LOWER_IS_BETTER
 from modelyard.workloads.graph.tensors import GraphTensors, graph_tensors
 from modelyard.workloads.graph.trained_on import write_trained_on
 
@@ -162,8 +163,11 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
     except Pruned:
         channel.send(result="pruned")
     except Exception as error:
-        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        channel.send(result="failed", reason=reason)
+        wrong_input = isinstance(error, InputError)
+        if not wrong_input:
+            traceback.print_exc()
+        reason = str(error) if wrong_input else f"{type(error).__name__}: {error}"
+        channel.send(result="failed", reason=reason, wrong_input=wrong_input)
     else:
         write_checkpoint(checkpoint, Path(parameters["state"]) / "trials" / str(parameters["number"]))
         channel.send(result="complete")
@@ -189,11 +193,6 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
     embedded = [n for n in range(len(graph.node_types)) if f"model.encoder.embeddings.{n}" in checkpoint.weights]
     write_trained_on(graph, embedded, Path(parameters["output"]))
     channel.send(result="complete")
-
-
-def adjacency_path(state: Path, use_self_loop: bool) -> Path:
-    """Where a search keeps the adjacency that its trials share."""
-    return state / ("adjacency.safetensors" if use_self_loop else "adjacency-without-self-loop.safetensors")
 
 
 def _evaluate(
