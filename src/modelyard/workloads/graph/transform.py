@@ -34,6 +34,7 @@ from modelyard.workloads.graph.tensors import graph_tensors
 from modelyard.workloads.graph.trained_on import TrainedOn, read_trained_on, rows_in_training
 
 _COPIED = (
+    "trials.json",
     "eval_metrics_info.json",
     "test_metrics_info.json",
     "training_job_details.json",
