@@ -4,7 +4,7 @@ Encoders are fitted on all nodes (or edges) of a type, those of the validation a
 Neptune ML does. Rules: Neptune User Guide, "Feature encoding in Neptune ML".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -30,6 +30,7 @@ from modelyard.workloads.graph.export import FeatureSpec
 
 MAX_CATEGORIES = 100
 MAX_TEXT_DIM = 100
+VECTOR_BYTES = 8 << 20
 LARGEST = float(np.finfo(np.float32).max)
 
 DATE_FORMATS = (
@@ -73,8 +74,19 @@ class RawColumn:
 
     def add(self, cells: pl.Series) -> None:
         """Takes the next rows' text. Raises BadCell."""
-        widths = [piece.shape[1] for piece in self.pieces if not isinstance(piece, pl.Series)]
-        self.pieces.append(parse(self.spec, cells, max(widths, default=0)))
+        for start, part in self._parts(cells):
+            widths = [piece.shape[1] for piece in self.pieces if not isinstance(piece, pl.Series)]
+            try:
+                self.pieces.append(parse(self.spec, part, max(widths, default=0)))
+            except BadCell as error:
+                raise BadCell(start + error.row, error.reason) from None
+
+    def _parts(self, cells: pl.Series) -> Iterator[tuple[int, pl.Series]]:
+        """Long vectors a few megabytes at a time: while they are split, a number takes many times its text's room."""
+        vectors = self.spec.type == "numerical" and "separator" in self.spec.options
+        pieces = 1 + (int(cells.str.len_bytes().sum()) // VECTOR_BYTES if vectors else 0)
+        length = max(1, -(-len(cells) // pieces))
+        yield from ((start, cells.slice(start, length)) for start in range(0, max(1, len(cells)), length))
 
     def select(self, rows: np.ndarray) -> None:
         """Keeps only these rows, in this order."""

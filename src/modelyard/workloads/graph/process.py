@@ -39,6 +39,7 @@ from modelyard.workloads.graph.links import Links, split_links
 from modelyard.workloads.graph.nodes import NodeIndex, Nodes, read_nodes
 from modelyard.workloads.graph.pickled import Items, dump
 from modelyard.workloads.graph.recommendation import recommend
+from modelyard.workloads.graph.search_space import default_configuration
 
 SEED = 0
 
@@ -50,6 +51,7 @@ def run(context: Context) -> Mapping[str, Any]:
     result counts nodes, edges, labels and splits. Raises InputError for what is wrong with the export, and
     Stopped.
     """
+    _check_model_type(context.parameters.get("model_type"))
     name = context.parameters.get("configuration") or CONFIGURATION
     export = read_export(context.inputs["export"], name)
     graph, result = Processing(context, export).run()
@@ -76,7 +78,6 @@ class Processing:
     def run(self) -> tuple[Graph, dict[str, Any]]:
         """Reads, encodes, splits and writes; the graph and the job's result."""
         target = _target(self._export)
-        model_type = self._model_type(target)
         indexes, node_types, cells = self._read_nodes(target)
         reader = self._read_edges(indexes)
         learned = self._split(target, reader, indexes, cells)
@@ -84,20 +85,12 @@ class Processing:
         edge_types = self._write_edges(reader, learned)
         task = learned.task if isinstance(learned, Labels) else Task("link_predict")
         self._warnings += [*learned.warnings, *self._encodings.warnings]
-        graph = Graph(self._folder, node_types, edge_types, task, model_type, tuple(self._warnings))
+        graph = Graph(self._folder, node_types, edge_types, task, warnings=tuple(self._warnings))
         self._encodings.write(self._folder)
         with (self._folder / "info.pkl").open("wb") as file:
             dump(_info(graph, indexes.values()), file)
         write_graph(graph)
         return graph, _result(graph, learned)
-
-    def _model_type(self, target: str | None) -> Any:
-        asked = self._context.parameters.get("model_type") or "heterogeneous"
-        if asked not in ("heterogeneous", "kge"):
-            raise InputError(f"modelType: unknown value {asked!r}; there are heterogeneous and kge")
-        if asked == "kge" and target is not None:
-            raise InputError("modelType: kge is for link prediction only, and this configuration labels nodes")
-        return asked
 
     def _read_nodes(self, target: str | None) -> tuple[dict[str, NodeIndex], tuple[NodeType, ...], pl.Series | None]:
         self._begin("reading nodes")
@@ -209,10 +202,18 @@ class Processing:
 
 
 def _write_search_space(graph: Graph, folder: Path) -> None:
-    from modelyard.workloads.graph import search_space
-
-    hpo = json.dumps(search_space.default_configuration(graph), indent=2)
+    hpo = json.dumps(default_configuration(graph), indent=2)
     (folder / "model-hpo-configuration.json").write_text(hpo)
+
+
+def _check_model_type(model_type: str | None) -> None:
+    if model_type == "kge":
+        raise InputError(
+            "modelType: kge, the embedding models TransE, DistMult and RotatE, is not served; heterogeneous trains R-GCN, "
+            "which learns embeddings for nodes without properties"
+        )
+    if model_type not in (None, "", "heterogeneous"):
+        raise InputError(f"modelType: unknown value {model_type!r}; there is heterogeneous")
 
 
 def _target(export: Export) -> str | None:

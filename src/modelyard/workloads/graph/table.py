@@ -17,7 +17,7 @@ import pyarrow.csv
 
 from modelyard.runner.context import InputError
 
-BLOCK = 16 << 20
+BLOCK = 64 << 20
 """Bytes read at once; also the longest row that can be read."""
 
 
