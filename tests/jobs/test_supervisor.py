@@ -76,7 +76,7 @@ async def running(data: Path, slots: int = 2) -> AsyncIterator[Core]:
 
 def stage(work: str, name: str = "one", **options: Any) -> Stage:
     spec = {key: options.pop(key) for key in ("cores", "family", "parameters", "inputs") if key in options}
-    return Stage(name, TaskSpec(f"tests.tasks:{work}", **spec), **options)
+    return Stage(name, f"run-{name}", TaskSpec(f"tests.tasks:{work}", **spec), **options)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, create_engine, event, text
+from sqlalchemy import Connection, Select, create_engine, event, select, text
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -29,7 +30,7 @@ class Query:
 class Database:
     """SQLite in one file, with a log of its own for writers (WAL), so that readers never wait.
 
-    `read` belongs to the thread that made the object (the event loop's).
+    `read` is for one thread at a time: the event loop's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +39,7 @@ class Database:
         event.listen(self._engine, "begin", _begin)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._writer.submit(self._create, path).result()
-        self._reader = sqlite3.connect(path, isolation_level=None)
+        self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
     def read(self, query: Query, **parameters: Any) -> list[Any]:
         """All rows of a query, as tuples: microseconds on an index, hence on the event loop."""
@@ -54,6 +55,16 @@ class Database:
     def write_now(self, work: Callable[[Connection], Result]) -> Result:
         """`write` for those without an event loop: at the start, and in tests."""
         return self._writer.submit(self._transact, work).result()
+
+    def secret(self, name: str, new: str) -> str:
+        """The secret of that name, for as long as the database lives: `new` if there was none."""
+
+        def work(connection: Connection) -> str:
+            connection.execute(insert(tables.secrets).values(name=name, value=new).on_conflict_do_nothing())
+            kept = select(tables.secrets.c.value).where(tables.secrets.c.name == name)
+            return str(connection.execute(kept).scalar_one())
+
+        return self.write_now(work)
 
     def close(self) -> None:
         """Ends after what was asked for is written."""

@@ -48,13 +48,15 @@ class Owner:
 class Stage:
     """One step of a job's plan.
 
-    name: unique in the job; also the name that people see.
+    name: its part in the job: unique there, and what people see.
+    run: the name of this very run, which its output's place carries; of a service's making.
     spec: what runs. Its inputs are URIs, resolved when the stage starts.
     publish: the URI under which the output appears, whole, when the stage has succeeded.
     timeout: seconds from the stage's first start.
     """
 
     name: str
+    run: str
     spec: TaskSpec
     publish: str | None = None
     timeout: float | None = None

@@ -1,0 +1,157 @@
+"""Puts the parts together: settings become a store, an engine, services and pages, and those one server."""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import secrets
+import signal
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from modelyard.engines.local import LocalEngine
+from modelyard.jobs.buckets import Buckets
+from modelyard.jobs.database import Database
+from modelyard.jobs.deployments import Deployments
+from modelyard.jobs.model import NotFound, Owner
+from modelyard.jobs.serving import Connections
+from modelyard.jobs.store import Store
+from modelyard.jobs.supervisor import Supervisor
+from modelyard.objects import Objects
+from modelyard.pages import Pages
+from modelyard.services import sagemaker_runtime
+from modelyard.services.neptune_ml import endpoints
+from modelyard.services.neptune_ml.backend import Backend
+from modelyard.services.neptune_ml.service import neptune_ml
+from modelyard.settings import Settings
+from modelyard.wire.endpoint import Endpoint, Service
+
+log = logging.getLogger(__name__)
+
+
+class DataFolderTaken(Exception):
+    """Another server uses the data folder."""
+
+
+class Application:
+    """One server's parts, over one data folder that it must have locked."""
+
+    def __init__(self, settings: Settings) -> None:
+        folder = settings.data_dir.resolve()
+        for name in ("objects", "tasks", "residents", "models"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        self.database = Database(folder / "modelyard.db")
+        self.store = Store(self.database)
+        self.deployments = Deployments(self.database)
+        self.buckets = Buckets(self.database)
+        self.objects = Objects(folder / "objects")
+        self.engine = LocalEngine(folder / "tasks", folder / "residents", settings.slots)
+        self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.objects)
+        self.connections = Connections(self.engine.socket)
+        self.pages = Pages(
+            self.store, self.deployments, self.buckets, self.engine, self.supervisor.wake, self._secret()
+        )
+        self.endpoint = Endpoint(self._services(settings), self.pages.routes, max_body=settings.max_body)
+
+    def close(self) -> None:
+        """Ends the parts; tasks go on."""
+        self.connections.close()
+        self.database.close()
+
+    def _services(self, settings: Settings) -> list[Service]:
+        backend = Backend(
+            store=self.store,
+            deployments=self.deployments,
+            objects=self.objects,
+            buckets=self.buckets,
+            wake=self.supervisor.wake,
+            log_url=self.pages.log_url,
+            slots=settings.slots,
+        )
+        unserved = ("bedrock", "bedrock-runtime", "cleanrooms", "cleanroomsml")
+        return [
+            neptune_ml(backend),
+            Service("sagemaker-runtime", sagemaker_runtime.handlers(self._serving, self.connections)),
+            *(Service(name, {}) for name in unserved),
+        ]
+
+    def _serving(self, account: str, region: str, name: str) -> sagemaker_runtime.ServedEndpoint | None:
+        """The endpoint that a request of the SageMaker runtime names, by id or by name."""
+        try:
+            found = self.deployments.find(Owner(account, region), endpoints.KIND, name)
+        except NotFound:
+            return None
+        return sagemaker_runtime.ServedEndpoint(endpoints.STATUS_WORDS[found.status], found.task)
+
+    def _secret(self) -> bytes:
+        """What signs log links: made once for each data folder."""
+        return bytes.fromhex(self.database.secret("links", secrets.token_hex(32)))
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Prints one line when it listens. DataFolderTaken if another server does."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    lock = _lock(settings.data_dir)
+    try:
+        uvloop.run(_serve(settings))
+    finally:
+        os.close(lock)
+
+
+async def _serve(settings: Settings) -> None:
+    application = Application(settings)
+    config = uvicorn.Config(
+        application.endpoint,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]  # ours end the process with status 0
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
+    listener = config.bind_socket()
+    announcer = asyncio.create_task(_announce(server, settings, *listener.getsockname()[:2]))
+    supervisor = asyncio.create_task(application.supervisor.run())
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        for task in (announcer, supervisor):
+            task.cancel()
+        await asyncio.gather(announcer, supervisor, return_exceptions=True)
+        application.close()
+
+
+async def _announce(server: uvicorn.Server, settings: Settings, host: str, port: int) -> None:
+    """Writes `server.json` and prints the one line of standard output, once the server answers."""
+    while not server.started:
+        await asyncio.sleep(0.005)
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    half = settings.data_dir / ".server.json"
+    half.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    half.replace(settings.data_dir / "server.json")
+    print(f"modelyard listening on {url}", flush=True)
+
+
+def _lock(folder: Path) -> int:
+    """Takes the data folder for this process; the kernel gives it back when the process ends."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(descriptor, 32).decode().strip()
+        os.close(descriptor)
+        raise DataFolderTaken(f"{folder} is in use by the server with pid {pid}") from None
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor

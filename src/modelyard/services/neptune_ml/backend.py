@@ -1,0 +1,84 @@
+"""What the resources of Neptune ML work on, and the checks that they share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.jobs.buckets import Buckets
+from modelyard.jobs.deployments import Deployments
+from modelyard.jobs.model import Job, NotFound, Owner, Status
+from modelyard.jobs.store import Store
+from modelyard.objects import Objects
+from modelyard.wire.endpoint import Call
+from modelyard.wire.errors import Fault
+
+MAX_ID = 255
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The core, as the services see it.
+
+    wake: tells the supervisor that there is something to do.
+    log_url: the address of a task's log, for whoever asks at a base URL.
+    slots: the cores that jobs may keep busy at once.
+    """
+
+    store: Store
+    deployments: Deployments
+    objects: Objects
+    buckets: Buckets
+    wake: Callable[[], None]
+    log_url: Callable[[str, str], str]
+    slots: int
+
+    def completed(self, owner: Owner, kind: str, member: str, id: str) -> Job:
+        """The parent job that a request names in `member`; a Fault unless it is there and completed."""
+        try:
+            job = self.store.get(owner, kind, id)
+        except NotFound:
+            raise Fault("MLResourceNotFoundException", f"{member}: there is no {kind} job {id!r}") from None
+        if job.status is not Status.COMPLETED:
+            reason = f"{member}: the {kind} job {id!r} is {job.status}, not completed"
+            raise Fault("PreconditionsFailedException", reason)
+        return job
+
+    def readable(self, call: Call, member: str, uri: str) -> None:
+        """Faults unless the folder at `uri` exists and the caller may read it."""
+        self.buckets.check(self.objects.bucket(uri), call.account)
+        try:
+            self.objects.folder(uri)
+        except (OSError, ValueError) as error:
+            raise Fault("InvalidParameterException", f"{member}: {uri}: {error}") from None
+
+    async def writable(self, call: Call, uri: str) -> None:
+        """Faults unless the caller may write to `uri`. A bucket that is not there will be made, and is the caller's."""
+        bucket = self.objects.bucket(uri)
+        if not self.objects.path(uri).exists() and not self.objects.path(f"s3://{bucket}").exists():
+            await self.buckets.own(bucket, call.account)
+        self.buckets.check(bucket, call.account)
+
+
+def owner(call: Call) -> Owner:
+    """Whose resources a call is about."""
+    return Owner(call.account, call.region)
+
+
+def check_id(id: str) -> str:
+    """The id that the caller chose; a Fault if it cannot be one."""
+    if len(id) > MAX_ID or not id.isprintable():
+        raise Fault("InvalidParameterException", f"id: at most {MAX_ID} printable characters, not {id[:MAX_ID]!r}")
+    return id
+
+
+def check_positive(request: Mapping[str, Any], *members: str) -> None:
+    """Faults if one of the members is given and below 1."""
+    for member in members:
+        if request.get(member, 1) < 1:
+            raise Fault("InvalidParameterException", f"{member}: {request[member]} is below 1")
+
+
+def check_seconds(request: Mapping[str, Any], member: str, default: int = 86400) -> float:
+    """A timeout in seconds, one day unless the request says otherwise."""
+    check_positive(request, member)
+    return float(request.get(member, default))

@@ -1,0 +1,23 @@
+"""Names as SageMaker's clients know them: of runs, their ARNs, and where their output lies."""
+
+import re
+from datetime import UTC, datetime
+
+from modelyard.jobs.model import Owner
+
+
+def run_name(id: str, role: str, stamp: str) -> str:
+    """The name of one run, such as `link-pre-preloading-2021-07-22-00-02-1360000`: 8 characters of the id go first."""
+    prefix = re.sub(r"[^a-zA-Z0-9]+", "-", id[:8]).strip("-") or "job"
+    return f"{prefix}-{role}-{stamp}"
+
+
+def stamp() -> str:
+    """The time in UTC as run names have it: to the second, and five digits more."""
+    now = datetime.now(UTC)
+    return f"{now:%Y-%m-%d-%H-%M-%S}{now.microsecond // 10:05d}"
+
+
+def arn(owner: Owner, resource: str, name: str) -> str:
+    """The ARN of a SageMaker resource, for example of a `processing-job`."""
+    return f"arn:aws:sagemaker:{owner.region}:{owner.account}:{resource}/{name}"

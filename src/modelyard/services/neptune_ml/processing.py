@@ -1,0 +1,88 @@
+"""Data processing jobs: an export becomes a graph to train on.
+
+https://docs.aws.amazon.com/neptune/latest/userguide/machine-learning-api-dataprocessing.html
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelyard.engines.base import TaskSpec
+from modelyard.jobs.model import Job, Stage
+from modelyard.objects import ObjectError, join
+from modelyard.services.neptune_ml.backend import Backend, check_seconds, owner
+from modelyard.services.neptune_ml.job_resource import describe_stage
+from modelyard.services.neptune_ml.names import arn, run_name, stamp
+from modelyard.wire.endpoint import Call
+from modelyard.wire.errors import Fault
+
+KIND = "data processing"
+MODEL_TYPES = ("heterogeneous", "kge")
+CORES = 2
+
+
+class DataProcessing:
+    """See `JobKind`."""
+
+    name = KIND
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def plan(self, call: Call, id: str, request: Mapping[str, Any]) -> Sequence[Stage]:
+        """One stage, which publishes the processed graph."""
+        self._check(call, request)
+        await self._backend.writable(call, request["processedDataS3Location"])
+        inputs = {"export": request["inputDataS3Location"]}
+        if previous := request.get("previousDataProcessingJobId"):
+            parent = self._backend.completed(owner(call), KIND, "previousDataProcessingJobId", previous)
+            inputs["previous"] = processed_graph(parent)
+        run = run_name(id, "preloading", stamp())
+        spec = TaskSpec(
+            "modelyard.workloads.graph.process:run",
+            parameters={"configuration": _configuration(request), "model_type": request.get("modelType")},
+            inputs=inputs,
+            cores=min(CORES, self._backend.slots),
+        )
+        return [
+            Stage(
+                name="processing",
+                run=run,
+                spec=spec,
+                publish=join(request["processedDataS3Location"], run, "preloading-output"),
+                timeout=check_seconds(request, "processingTimeOutInSeconds"),
+            )
+        ]
+
+    def arn(self, job: Job) -> str:
+        """The processing job's."""
+        return arn(job.owner, "processing-job", job.stages[0].stage.run)
+
+    def describe(self, call: Call, job: Job) -> dict[str, Any]:
+        """The processing job."""
+        return {"processingJob": describe_stage(self._backend, call, job, job.stages[0], "processing-job")}
+
+    def _check(self, call: Call, request: Mapping[str, Any]) -> None:
+        if (model_type := request.get("modelType")) not in (None, *MODEL_TYPES):
+            reason = f"modelType: {model_type!r} is none of {', '.join(MODEL_TYPES)}"
+            raise Fault("InvalidParameterException", reason)
+        if model_type == "kge":
+            reason = "modelType: embedding models (kge) are not served; heterogeneous trains R-GCN on any graph"
+            raise Fault("InvalidParameterException", reason)
+        export, configuration = request["inputDataS3Location"], _configuration(request)
+        self._backend.readable(call, "inputDataS3Location", export)
+        uri = join(export, configuration)
+        if not self._backend.objects.path(uri).is_file():
+            raise ObjectError(
+                f"inputDataS3Location: {export} has no {configuration}; configFileName names another file"
+            )
+
+
+def _configuration(request: Mapping[str, Any]) -> str:
+    return request.get("configFileName") or "training-data-configuration.json"
+
+
+def processed_graph(job: Job) -> str:
+    """Where a completed job's processed graph lies."""
+    location = job.stages[0].stage.publish
+    assert location
+    return location

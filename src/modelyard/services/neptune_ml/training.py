@@ -1,0 +1,134 @@
+"""Model training jobs: a search over hyperparameters, then the best model applied to the graph.
+
+https://docs.aws.amazon.com/neptune/latest/userguide/machine-learning-api-modeltraining.html
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelyard.engines.base import TaskSpec
+from modelyard.jobs.model import Job, Stage, Status
+from modelyard.objects import join
+from modelyard.services.neptune_ml.backend import Backend, check_positive, check_seconds, owner
+from modelyard.services.neptune_ml.job_resource import STATUS_WORDS, describe_stage
+from modelyard.services.neptune_ml.names import arn, run_name, stamp
+from modelyard.services.neptune_ml.processing import KIND as PROCESSING
+from modelyard.services.neptune_ml.processing import processed_graph
+from modelyard.wire.endpoint import Call
+from modelyard.wire.errors import Fault
+
+KIND = "model training"
+DEFAULT_TRIALS = DEFAULT_PARALLEL = 2
+
+
+class ModelTraining:
+    """See `JobKind`."""
+
+    name = KIND
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def plan(self, call: Call, id: str, request: Mapping[str, Any]) -> Sequence[Stage]:
+        """The search, which publishes the best model, and the transform, which publishes its artifacts."""
+        _check(request)
+        location = request["trainModelS3Location"]
+        parent = self._backend.completed(owner(call), PROCESSING, "dataProcessingJobId", request["dataProcessingJobId"])
+        await self._backend.writable(call, location)
+        graph = processed_graph(parent)
+        now = stamp()
+        search, transform = run_name(id, "hpo", now), run_name(id, "modeltransform", now)
+        model = join(location, search, "output")
+        return [
+            Stage(
+                name="search",
+                run=search,
+                spec=self._search(call, request, graph),
+                publish=model,
+                timeout=check_seconds(request, "trainingTimeOutInSeconds"),
+            ),
+            Stage(
+                name="transform",
+                run=transform,
+                spec=transform_spec(graph, model),
+                publish=join(location, run_name(id, "modeltraining", now), "output"),
+                timeout=check_seconds(request, "trainingTimeOutInSeconds"),
+            ),
+        ]
+
+    def _search(self, call: Call, request: Mapping[str, Any], graph: str) -> TaskSpec:
+        inputs = {"graph": graph}
+        if previous := request.get("previousModelTrainingJobId"):
+            earlier = self._backend.completed(owner(call), KIND, "previousModelTrainingJobId", previous)
+            inputs["previous"] = trained_model(earlier)
+        parallel = request.get("maxHPOParallelTrainingJobs", DEFAULT_PARALLEL)
+        trials = request.get("maxHPONumberOfTrainingJobs", DEFAULT_TRIALS)
+        return TaskSpec(
+            "modelyard.workloads.graph.tune:run",
+            parameters={
+                "max_trials": trials,
+                "max_parallel": parallel,
+                "model_name": request.get("modelName") or None,
+                "seed": 0,
+            },
+            inputs=inputs,
+            cores=min(parallel, trials, self._backend.slots),
+            family="graph",
+        )
+
+    def arn(self, job: Job) -> str:
+        """The managing processing job's."""
+        return arn(job.owner, "processing-job", managing_run(job))
+
+    def describe(self, call: Call, job: Job) -> dict[str, Any]:
+        """The managing job, which spans all stages, and the stages whose turn has come."""
+        search, transform = job.stages
+        models = [{"name": managing_run(job), "arn": arn(job.owner, "model", managing_run(job))}]
+        return {
+            "processingJob": {
+                "name": managing_run(job),
+                "arn": self.arn(job),
+                "status": STATUS_WORDS[job.status],
+                "outputLocation": artifacts(job),
+                "failureReason": job.failure,
+                "cloudwatchLogUrl": self._backend.log_url(call.base_url, search.task),
+            },
+            "hpoJob": describe_stage(self._backend, call, job, search, "hyper-parameter-tuning-job"),
+            "modelTransformJob": describe_stage(self._backend, call, job, transform, "processing-job"),
+            "mlModels": models if job.status is Status.COMPLETED else [],
+        }
+
+
+def transform_spec(graph: str, model: str) -> TaskSpec:
+    """The task that applies a model to a graph; both are the URIs of folders."""
+    inputs = {"graph": graph, "model": model}
+    return TaskSpec("modelyard.workloads.graph.transform:run", inputs=inputs, family="graph")
+
+
+def trained_model(job: Job) -> str:
+    """Where a completed job's best model lies."""
+    location = job.stages[0].stage.publish
+    assert location
+    return location
+
+
+def artifacts(job: Job) -> str:
+    """Where a completed job's artifacts lie: of a training or of a transform."""
+    location = job.stages[-1].stage.publish
+    assert location
+    return location
+
+
+def managing_run(job: Job) -> str:
+    """The name of the run that spans all stages."""
+    return artifacts(job).split("/")[-2]
+
+
+def _check(request: Mapping[str, Any]) -> None:
+    check_positive(request, "maxHPONumberOfTrainingJobs", "maxHPOParallelTrainingJobs")
+    custom = request.get("customModelTrainingParameters") or request.get("customModelParameters")
+    if custom or request.get("modelName") == "custom":
+        reason = "customModelTrainingParameters: custom models are not served"
+        raise Fault("InvalidParameterException", reason)
+    if (name := request.get("modelName")) not in (None, "", "rgcn"):
+        raise Fault("InvalidParameterException", f"modelName: {name!r} is not served; rgcn is")

@@ -1,0 +1,88 @@
+"""Model transform jobs: a trained model applied to a graph, maybe one that is newer than its own.
+
+https://docs.aws.amazon.com/neptune/latest/userguide/machine-learning-api-modeltransform.html
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelyard.jobs.model import Job, Stage, Status
+from modelyard.objects import join
+from modelyard.services.neptune_ml.backend import Backend, owner
+from modelyard.services.neptune_ml.job_resource import describe_stage
+from modelyard.services.neptune_ml.names import arn, run_name, stamp
+from modelyard.services.neptune_ml.processing import KIND as PROCESSING
+from modelyard.services.neptune_ml.processing import processed_graph
+from modelyard.services.neptune_ml.training import KIND as TRAINING
+from modelyard.services.neptune_ml.training import managing_run, trained_model, transform_spec
+from modelyard.wire.endpoint import Call
+from modelyard.wire.errors import Fault
+
+KIND = "model transform"
+TIMEOUT_SECONDS = 86400.0
+SEARCHED_JOBS = 1024
+
+
+class ModelTransform:
+    """See `JobKind`."""
+
+    name = KIND
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def plan(self, call: Call, id: str, request: Mapping[str, Any]) -> Sequence[Stage]:
+        """One stage, which publishes the artifacts."""
+        if request.get("customModelTransformParameters"):
+            reason = "customModelTransformParameters: custom models are not served"
+            raise Fault("InvalidParameterException", reason)
+        graph, model = self._parents(call, request)
+        location = request["modelTransformOutputS3Location"]
+        await self._backend.writable(call, location)
+        run = run_name(id, "modeltransform", stamp())
+        return [
+            Stage(
+                name="transform",
+                run=run,
+                spec=transform_spec(graph, model),
+                publish=join(location, run, "output"),
+                timeout=TIMEOUT_SECONDS,
+            )
+        ]
+
+    def arn(self, job: Job) -> str:
+        """The managing processing job's."""
+        return arn(job.owner, "processing-job", job.stages[0].stage.run)
+
+    def describe(self, call: Call, job: Job) -> dict[str, Any]:
+        """The one stage in both its roles, and the model once there is one."""
+        stage = describe_stage(self._backend, call, job, job.stages[0], "processing-job")
+        run = job.stages[0].stage.run
+        models = [{"name": run, "arn": arn(job.owner, "model", run)}]
+        return {
+            "baseProcessingJob": stage,
+            "remoteModelTransformJob": stage,
+            "models": models if job.status is Status.COMPLETED else [],
+        }
+
+    def _parents(self, call: Call, request: Mapping[str, Any]) -> tuple[str, str]:
+        """Where the graph and the model lie."""
+        data, training = request.get("dataProcessingJobId"), request.get("mlModelTrainingJobId")
+        name = request.get("trainingJobName")
+        if bool(name) == bool(data or training) or bool(data) != bool(training):
+            reason = "Give dataProcessingJobId and mlModelTrainingJobId, or trainingJobName alone"
+            raise Fault("MissingParameterException" if not name else "IllegalArgumentException", reason)
+        if name:
+            found = self._by_name(call, name)
+            return found.stages[0].stage.spec.inputs["graph"], trained_model(found)
+        graph = self._backend.completed(owner(call), PROCESSING, "dataProcessingJobId", str(data))
+        model = self._backend.completed(owner(call), TRAINING, "mlModelTrainingJobId", str(training))
+        return processed_graph(graph), trained_model(model)
+
+    def _by_name(self, call: Call, name: str) -> Job:
+        """The completed training that has a run of this name."""
+        for id in self._backend.store.list_ids(owner(call), TRAINING, SEARCHED_JOBS):
+            job = self._backend.store.get(owner(call), TRAINING, id)
+            if name in (managing_run(job), *(record.stage.run for record in job.stages)):
+                return self._backend.completed(owner(call), TRAINING, "trainingJobName", id)
+        raise Fault("MLResourceNotFoundException", f"trainingJobName: there is no training job {name!r}")

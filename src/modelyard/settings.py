@@ -1,0 +1,24 @@
+"""Settings: read once by the command line, frozen, passed as arguments."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_DATA_DIR = Path(".modelyard")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one server runs.
+
+    data_dir: everything that it keeps. One server uses it at a time.
+    host, port: where it listens; port 0 picks a free one.
+    slots: how many cores its jobs may keep busy.
+    max_body: bytes of a request's body.
+    """
+
+    data_dir: Path = DEFAULT_DATA_DIR
+    host: str = "127.0.0.1"
+    port: int = 8080
+    slots: int = os.cpu_count() or 1
+    max_body: int = 32 * 1024 * 1024
