@@ -48,8 +48,14 @@ def test_a_graph_of_other_types_is_refused(two_communities: Communities, tmp_pat
     write_trained_on(graph, [], tmp_path / "model")
     remembered = read_trained_on(tmp_path / "model")
     more_nodes = dataclasses.replace(graph, node_types=(*graph.node_types, NodeType("shop", 3)))
-    with pytest.raises(InputError, match=r"the node types are not those .* such as 'shop'; process the data"):
+    with pytest.raises(InputError, match=r"the node types .* are not those .*: 'shop'; process the data"):
         remembered.check(more_nodes)
     more_edges = dataclasses.replace(graph, edge_types=(*graph.edge_types, EdgeType("good", "like", "good", 3)))
-    with pytest.raises(InputError, match=r"the edge types are not those .*'like'"):
+    with pytest.raises(InputError, match=r"the edge types .* are not those .*'like'"):
         remembered.check(more_edges)
+    other_task = dataclasses.replace(graph, task=Task("node_class", "person", "age"))
+    with pytest.raises(InputError, match=r"property of the task .* are not those .*: 'age'"):
+        remembered.check(other_task)
+    targets = tuple(dataclasses.replace(one, target=True) for one in graph.edge_types)
+    with pytest.raises(InputError, match=r"the edge types to predict .* are not those"):
+        remembered.check(dataclasses.replace(graph, edge_types=targets))

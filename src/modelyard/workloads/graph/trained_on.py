@@ -8,7 +8,7 @@ embeddings.
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +19,27 @@ from modelyard.workloads.graph.data import TRAIN, Graph
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The graph of a training run; `mean` and `deviation` are those of a regression's training labels."""
+    """The graph of a training run.
 
+    task: its type, node type and property. targets: the edge types that link prediction targets. mean, deviation: those
+    of a regression's training labels.
+    """
+
+    task: tuple[str | None, ...]
     node_types: tuple[str, ...]
     edge_types: tuple[tuple[str, str, str], ...]
+    targets: tuple[tuple[str, str, str], ...] = ()
     classes: tuple[str, ...] = ()
     mean: float = 0.0
     deviation: float = 1.0
 
     def check(self, graph: Graph) -> None:
-        """Raises InputError if `graph` has other node types, edge types or target edge types."""
-        _check_same("node types", self.node_types, tuple(one.name for one in graph.node_types))
-        _check_same("edge types", self.edge_types, tuple(one.key for one in graph.edge_types))
+        """Raises InputError if `graph` has another task, or other node types, edge types or targets."""
+        now = _described(graph)
+        _check_same("type, node type and property of the task", self.task, now.task)
+        _check_same("node types", self.node_types, now.node_types)
+        _check_same("edge types", self.edge_types, now.edge_types)
+        _check_same("edge types to predict", self.targets, now.targets)
 
 
 def write_trained_on(graph: Graph, embedded: Iterable[int], folder: Path) -> None:
@@ -39,22 +48,22 @@ def write_trained_on(graph: Graph, embedded: Iterable[int], folder: Path) -> Non
     for number in embedded:
         shutil.copyfile(graph.ids_path(number), folder / "trained_on" / f"{number}.parquet")
     mean, deviation = _label_scale(graph)
-    described = TrainedOn(
-        node_types=tuple(one.name for one in graph.node_types),
-        edge_types=tuple(one.key for one in graph.edge_types),
-        classes=graph.task.classes,
-        mean=mean,
-        deviation=deviation,
-    )
+    described = replace(_described(graph), mean=mean, deviation=deviation)
     write_by_rename(folder / "trained_on.json", json.dumps(asdict(described)).encode())
 
 
 def read_trained_on(folder: Path) -> TrainedOn:
     """Reads what `write_trained_on` wrote."""
     document = json.loads((folder / "trained_on.json").read_text())
-    lists = {name: tuple(document[name]) for name in ("node_types", "classes")}
-    edge_types = tuple((source, relation, dest) for source, relation, dest in document["edge_types"])
-    return TrainedOn(edge_types=edge_types, mean=document["mean"], deviation=document["deviation"], **lists)
+    return TrainedOn(
+        task=tuple(document["task"]),
+        node_types=tuple(document["node_types"]),
+        edge_types=tuple((source, relation, dest) for source, relation, dest in document["edge_types"]),
+        targets=tuple((source, relation, dest) for source, relation, dest in document["targets"]),
+        classes=tuple(document["classes"]),
+        mean=document["mean"],
+        deviation=document["deviation"],
+    )
 
 
 def rows_in_training(graph: Graph, node_type: int, folder: Path) -> np.ndarray:
@@ -70,6 +79,16 @@ def rows_in_training(graph: Graph, node_type: int, folder: Path) -> np.ndarray:
     return rows.cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
 
 
+def _described(graph: Graph) -> TrainedOn:
+    return TrainedOn(
+        task=(graph.task.type, graph.task.node_type, graph.task.property),
+        node_types=tuple(one.name for one in graph.node_types),
+        edge_types=tuple(one.key for one in graph.edge_types),
+        targets=tuple(one.key for one in graph.edge_types if one.target),
+        classes=graph.task.classes,
+    )
+
+
 def _label_scale(graph: Graph) -> tuple[float, float]:
     if graph.task.type != "node_regression":
         return 0.0, 1.0
@@ -83,6 +102,6 @@ def _check_same(what: str, before: tuple[object, ...], now: tuple[object, ...]) 
         return
     odd = [one for one in now if one not in before] or [one for one in before if one not in now] or [now]
     raise InputError(
-        f"the {what} are not those that the model was trained with, such as {odd[0]!r}; process the data with the same "
-        f"configuration and previousDataProcessingJobId, or train again"
+        f"the {what} of the processed graph are not those that the model was trained with: {odd[0]!r}; process the "
+        f"data with the same configuration and previousDataProcessingJobId, or train again"
     )
