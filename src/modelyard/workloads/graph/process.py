@@ -209,7 +209,7 @@ def _write_search_space(graph: Graph, folder: Path) -> None:
 def _check_model_type(model_type: str | None) -> None:
     if model_type == "kge":
         raise InputError(
-            "modelType: kge, the embedding models TransE, DistMult and RotatE, is not served; heterogeneous trains R-GCN, "
+            "modelType: kge (TransE, DistMult, RotatE) is not served; heterogeneous trains R-GCN, "
             "which learns embeddings for nodes without properties"
         )
     if model_type not in (None, "", "heterogeneous"):
