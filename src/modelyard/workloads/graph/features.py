@@ -162,7 +162,8 @@ def parse_vectors(cells: pl.Series, separator: str, width: int = 0) -> np.ndarra
 
 def parse_dates(cells: pl.Series) -> pl.Series:
     """Datetimes in UTC, null for an empty cell. Raises BadCell for what is no ISO 8601 date."""
-    text = cells.str.strip_chars()
+    cells = cells.str.strip_chars()
+    text = cells.set(~cells.str.contains(r"^\d{4}(-|$)"), None)  # %Y alone would take any number
     zoned = text.str.replace(r"[zZ]$", "+00:00")
     dates = zoned.str.strptime(pl.Datetime("us", "UTC"), "%+", strict=False).dt.replace_time_zone(None)
     for suffix, pattern in DATE_FORMATS:
@@ -170,7 +171,7 @@ def parse_dates(cells: pl.Series) -> pl.Series:
             break
         kind = pl.Datetime("us") if "%H" in pattern else pl.Date
         dates = dates.fill_null((text + suffix).str.strptime(kind, pattern, strict=False).cast(pl.Datetime("us")))
-    if (bad := (dates.is_null() & (text != "")).arg_true()).len():
+    if (bad := (dates.is_null() & (cells != "")).arg_true()).len():
         raise BadCell(int(bad[0]), "is not a date, such as 2024-05-31 or 2024-05-31T12:00:00Z")
     return dates
 
