@@ -3,7 +3,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from modelyard.jobs.serving import Connection
+from modelyard.runner.context import Context, InputError
 from modelyard.runner.serving import RequestError
 from modelyard.workloads.graph.ids import write_index
 from modelyard.workloads.graph.ranking import known_links, write_known
-from modelyard.workloads.graph.serve import Model
+from modelyard.workloads.graph.serve import Model, run
 from modelyard.workloads.graph.served import Served, Target
 
 _PEOPLE = ["ann", "bob", "cy", "7"]
@@ -283,3 +284,20 @@ def test_a_serving_process_answers_over_its_socket_and_imports_numpy_alone(tmp_p
     asyncio.run(check())
     process.terminate()
     assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "serving" / "serving.json").unlink(), "FileNotFoundError"),
+        (lambda folder: (folder / "serving" / "serving.json").write_text("{}"), "KeyError: 'task'"),
+        (lambda folder: (folder / "serving" / "scores.npy").write_bytes(b"PK"), "ValueError"),
+        (lambda folder: np.save(folder / "serving" / "scores.npy", np.array([{}]), allow_pickle=True), "ValueError"),
+    ],
+)
+def test_a_damaged_model_is_told(
+    tmp_path: Path, classifier: Model, damage: Callable[[Path], object], said: str
+) -> None:
+    damage(tmp_path)
+    with pytest.raises(InputError, match=f"artifacts are missing or damaged .{said}.* transform or train again"):
+        run(Context({"socket": str(tmp_path / "s")}, {"model": tmp_path}, tmp_path, tmp_path))

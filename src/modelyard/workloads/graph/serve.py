@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modelyard.runner.context import Context
+from modelyard.runner.context import Context, InputError
 from modelyard.runner.serving import RequestError, serve
 from modelyard.workloads.graph.ids import NodeIds, read_mapped
 from modelyard.workloads.graph.ranking import Ranked, rank_links, rank_neighbours, read_known
@@ -24,8 +24,17 @@ Output = list[dict[str, Any]]
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Serves the transform output `inputs["model"]` at the Unix socket `parameters["socket"]`, until it is stopped."""
-    model = Model(context.inputs["model"])
+    """Serves the transform output `inputs["model"]` at the Unix socket `parameters["socket"]`, until it is stopped.
+
+    InputError if the folder holds no model, or a damaged one.
+    """
+    try:
+        model = Model(context.inputs["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"the model's artifacts are missing or damaged ({reason}); transform or train again"
+        ) from error
     context.report(1, phase="serving", total=1)
     serve(context, Path(context.parameters["socket"]), model.answer)
     return {}
