@@ -141,6 +141,7 @@ class Connections:
     async def _connection(self, task_id: str) -> Connection:
         opening = self._open.get(task_id)
         if opening is None or _is_useless(opening):
+            self._open = {name: one for name, one in self._open.items() if not _is_useless(one)}
             opening = asyncio.create_task(Connection.open(self._socket_path(task_id)))
             self._open[task_id] = opening
         return await asyncio.shield(opening)

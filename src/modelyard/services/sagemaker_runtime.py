@@ -36,11 +36,10 @@ def handlers(find: Find, connections: Connections, timeout: float = TIMEOUT_SECO
     """The handlers by the names of the boto3 methods; `timeout` in seconds."""
 
     async def invoke_endpoint(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-        name = request["EndpointName"]
-        task_id = _serving_task(find(call.account, call.region, name), call, name)
         header = {"content_type": request.get("ContentType", ""), "accept": request.get("Accept", "")}
+        name = request["EndpointName"]
         try:
-            reply, body = await connections.ask(task_id, header, request["Body"], timeout)
+            reply, body = await ask(call, name, header, request["Body"])
         except ServingLost as error:
             raise Fault("ServiceUnavailable", f"endpoint {name} cannot answer now: {error}") from error
         except TimeoutError:
@@ -52,6 +51,17 @@ def handlers(find: Find, connections: Connections, timeout: float = TIMEOUT_SECO
             "ContentType": reply.get("content_type", "application/json"),
             "InvokedProductionVariant": "AllTraffic",
         }
+
+    async def ask(call: Call, name: str, header: dict[str, str], body: bytes) -> tuple[dict[str, Any], bytes]:
+        """Asks again if an update replaced the task meanwhile: a request changes nothing, so it may be repeated."""
+        task_id = _serving_task(find(call.account, call.region, name), call, name)
+        try:
+            return await connections.ask(task_id, header, body, timeout)
+        except ServingLost:
+            following = _serving_task(find(call.account, call.region, name), call, name)
+            if following == task_id:
+                raise
+            return await connections.ask(following, header, body, timeout)
 
     return {"invoke_endpoint": invoke_endpoint}
 
