@@ -3,6 +3,7 @@
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,27 @@ class Encodings:
         return Feature(spec.name, spec.type, encoder.dim, sparse=not isinstance(matrix, np.ndarray)), matrix
 
     def write(self, folder: Path) -> None:
-        """Writes `encoders.json`."""
+        """Writes `encoders.json`. Raises InputError if the earlier job had other features of a node type.
+
+        An edge type that has no edges any more keeps the encoders of the earlier job.
+        """
+        for owner, name in self._previous or {}:
+            asked, had = self._names(self._entries, owner), self._names(self._previous or {}, owner)
+            if asked != had and isinstance(owner, str):
+                raise InputError(
+                    f"the previous job has the features {had} of {_name(owner)}, in this order, and this one describes "
+                    f"{asked or 'none'}; process without previousDataProcessingJobId"
+                )
+            self._entries.setdefault((owner, name), (self._previous or {})[owner, name])
         entries = [
-            {"owner": owner if isinstance(owner, str) else list(owner), **entry}
+            {**entry, "owner": owner if isinstance(owner, str) else list(owner)}
             for (owner, _), entry in self._entries.items()
         ]
         (folder / FILE).write_text(json.dumps({"version": 1, "features": entries}))
+
+    @staticmethod
+    def _names(entries: Mapping[tuple[Owner, str], Any], owner: Owner) -> str:
+        return ", ".join(repr(name) for other, name in entries if other == owner)
 
     def _earlier(self, owner: Owner, spec: FeatureSpec) -> dict[str, Any]:
         assert self._previous is not None

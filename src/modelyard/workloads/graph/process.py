@@ -78,6 +78,8 @@ class Processing:
     def run(self) -> tuple[Graph, dict[str, Any]]:
         """Reads, encodes, splits and writes; the graph and the job's result."""
         target = _target(self._export)
+        if self._previous is not None:
+            _check_task(read_graph(self._previous).task, self._export)
         indexes, node_types, cells = self._read_nodes(target)
         reader = self._read_edges(indexes)
         learned = self._split(target, reader, indexes, cells)
@@ -199,6 +201,16 @@ class Processing:
 
     def _warn(self, warning: str) -> None:
         self._warnings.append(warning)
+
+
+def _check_task(earlier: Task, export: Export) -> None:
+    asked = next(((n.node_type, label.column) for n in export.nodes for label in n.labels), (None, None))
+    if (earlier.node_type, earlier.property) != asked:
+        learned = f"the label {earlier.property!r} of nodes {earlier.node_type!r}" if earlier.node_type else "links"
+        raise InputError(
+            f"the previous job learned {learned}, and this configuration describes another task; "
+            f"process without previousDataProcessingJobId"
+        )
 
 
 def _write_search_space(graph: Graph, folder: Path) -> None:
