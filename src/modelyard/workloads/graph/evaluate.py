@@ -80,7 +80,7 @@ def filtered_ranks(scores: Tensor, answer: Tensor, known: tuple[Tensor, Tensor])
     score that is not a number never helps: it counts as better than the answer's, and an answer without one comes
     last.
     """
-    own = scores.gather(1, answer[:, None])
+    own = scores.gather(1, answer[:, None]).nan_to_num(nan=-torch.inf, posinf=torch.inf)
     scores[known] = -torch.inf
     better = (~(scores <= own)).sum(1)
     equal = ((scores == own) & (own > -torch.inf)).sum(1)

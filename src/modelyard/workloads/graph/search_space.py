@@ -278,7 +278,7 @@ def default_metric(graph: Graph) -> str:
         return "roc_auc"
     arrays = graph.labels()
     counts = np.bincount(arrays["labels"][arrays["split"] == TRAIN], minlength=len(graph.task.classes))
-    return "F1" if counts.max(initial=0) > _IMBALANCE * max(1, counts.min(initial=0)) else "acc"
+    return "F1" if counts.max() > _IMBALANCE * max(1, counts.min()) else "acc"
 
 
 def default_configuration(graph: Graph) -> dict[str, Any]:

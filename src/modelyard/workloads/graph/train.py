@@ -21,7 +21,6 @@ from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions
 from modelyard.workloads.graph.objectives import Objective, objective_for
 from modelyard.workloads.graph.search_space import LOWER_IS_BETTER
 from modelyard.workloads.graph.tensors import GraphTensors, graph_tensors
-from modelyard.workloads.graph.trained_on import write_trained_on
 
 
 @dataclass(frozen=True)
@@ -180,6 +179,8 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
     `state`.
     """
     torch.set_num_threads(1)
+    from modelyard.workloads.graph.trained_on import write_trained_on  # brings Polars, which no trial needs to wait for
+
     graph = read_graph(Path(parameters["graph"]))
     checkpoint = read_checkpoint(Path(parameters["model"]))
     adjacency = read_adjacency(adjacency_path(Path(parameters["state"]), checkpoint.hyperparameters.use_self_loop))

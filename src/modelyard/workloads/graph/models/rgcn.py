@@ -76,7 +76,7 @@ class _RelationMatmul(torch.autograd.Function):
 class RGCNLayer(nn.Module):
     """One relational convolution over the stacked adjacency of a graph.
 
-    num_bases: 0 gives each relation its own weight.
+    num_bases: 0 gives each relation its own weight. self_weight: False leaves `W_0` out.
     """
 
     def __init__(
@@ -120,6 +120,18 @@ class RGCNLayer(nn.Module):
         if self.coefficient is None:
             return self.weight
         return torch.einsum("rb,bio->rio", self.coefficient, self.weight)
+
+
+class Propagation(nn.Module):
+    """The mean over neighbours alone, and a bias: a layer of one relation whose weight would follow another at once."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, graph: GraphTensors) -> Tensor:
+        """`[num_nodes, channels]` -> `[num_nodes, channels]`."""
+        return graph.matrix.matmul(x) + self.bias
 
 
 class NodeEncoder(nn.Module):
@@ -189,17 +201,24 @@ class _Projection(nn.Module):
 
 
 class RGCN(nn.Module):
-    """Node encoder, R-GCN layers, and between them layer normalisation, ReLU and dropout."""
+    """Node encoder, R-GCN layers, and between them layer normalisation, ReLU and dropout.
+
+    Where one relation reaches every node, the encoder's projection and the first layer's weight are two linear maps
+    in a row, which is one: the first layer then has no weight (a GCN). That is both faster and better.
+    """
 
     def __init__(self, dimensions: Dimensions, hyperparameters: Hyperparameters, self_weight: bool = True) -> None:
         super().__init__()
+        one_map = dimensions.num_relations == 1 and not self_weight and not hyperparameters.per_feat_name_embed
         hidden, layers = hyperparameters.num_hidden, hyperparameters.num_layer
         sizes = [hidden] * layers + [dimensions.out_channels]
         self.dropout = hyperparameters.dropout
         self.encoder = NodeEncoder(dimensions, hyperparameters)
         self.layers = nn.ModuleList(
-            RGCNLayer(size, following, dimensions.num_relations, hyperparameters.num_bases, self_weight)
-            for size, following in pairwise(sizes)
+            Propagation(size)
+            if one_map and following == size and number == 0
+            else RGCNLayer(size, following, dimensions.num_relations, hyperparameters.num_bases, self_weight)
+            for number, (size, following) in enumerate(pairwise(sizes))
         )
         norms = layers - 1 if hyperparameters.layer_norm else 0
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(norms))
