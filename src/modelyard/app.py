@@ -53,7 +53,13 @@ class Application:
         self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.objects)
         self.connections = Connections(self.engine.socket)
         self.pages = Pages(
-            self.store, self.deployments, self.buckets, self.engine, self.supervisor.wake, self._secret()
+            self.store,
+            self.deployments,
+            self.buckets,
+            self.objects,
+            self.engine,
+            self.supervisor.wake,
+            self._secret(),
         )
         self.endpoint = Endpoint(self._services(settings), self.pages.routes, max_body=settings.max_body)
 

@@ -25,6 +25,11 @@ class Objects:
         """The bucket of a URI; ObjectError if it is no `s3://` URI."""
         return _parts(uri)[0]
 
+    def buckets(self) -> list[str]:
+        """The names of all buckets, sorted."""
+        entries = os.scandir(self._root)
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and is_bucket(entry.name))
+
     def path(self, uri: str) -> Path:
         """The file or folder that a URI names, which need not exist. ObjectError if it lies outside the root."""
         bucket, keys = _parts(uri)
@@ -63,12 +68,17 @@ def join(uri: str, *names: str) -> str:
     return "/".join([uri.rstrip("/"), *names])
 
 
+def is_bucket(name: str) -> bool:
+    """Whether a bucket may have this name."""
+    return bool(_BUCKET.fullmatch(name)) and ".." not in name
+
+
 def _parts(uri: str) -> tuple[str, list[str]]:
     scheme, separator, rest = uri.partition("://")
     if scheme != "s3" or not separator:
         raise ObjectError(f"{uri!r} is not of the form s3://bucket/key")
     bucket, _, key = rest.partition("/")
-    if not _BUCKET.fullmatch(bucket) or ".." in bucket:
+    if not is_bucket(bucket):
         raise ObjectError(f"{bucket!r} in {uri!r} is no bucket name: 3 to 63 of a-z, 0-9, hyphen and dot")
     keys = key.rstrip("/").split("/") if key.rstrip("/") else []
     for part in keys:

@@ -41,6 +41,11 @@ class Deployments:
         rows = self._database.read(_IDS, account=owner.account, region=owner.region, kind=kind, limit=limit)
         return [id for (id,) in rows]
 
+    def newest(self, owner: Owner, limit: int) -> list[Deployment]:
+        """Deployments of all kinds, newest first."""
+        rows = self._database.read(_NEWEST, account=owner.account, region=owner.region, limit=limit)
+        return [_deployment(row) for row in rows]
+
     def find(self, owner: Owner, kind: str, name: str) -> Serving:
         """Who answers for the deployment with this name or id; NotFound if there is none of this owner."""
         rows = self._database.read(_FIND, account=owner.account, region=owner.region, kind=kind, name=name)
@@ -196,6 +201,12 @@ _OF_KIND = (
 )
 _GET = Query(select(deployments).where(*_OF_KIND, deployments.c.id == bindparam("id")))
 _IDS = Query(select(deployments.c.id).where(*_OF_KIND).order_by(deployments.c.key.desc()).limit(bindparam("limit")))
+_NEWEST = Query(
+    select(deployments)
+    .where(deployments.c.account == bindparam("account"), deployments.c.region == bindparam("region"))
+    .order_by(deployments.c.key.desc())
+    .limit(bindparam("limit"))
+)
 _FIND = Query(
     select(deployments.c.status, deployments.c.task, tasks.c.attempt)
     .join(tasks, tasks.c.id == deployments.c.task, isouter=True)

@@ -41,6 +41,14 @@ class Claim:
         return 0 if self.job is None or (self.stop and not self.attempt) else self.stage.spec.cores
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How a task stands, of a job or of a deployment: `attempt` is the latest one, 0 before the first."""
+
+    status: Status
+    attempt: int
+
+
 class Store:
     """Jobs and their stages. Coroutines write and are fenced by the claim's token; the rest reads."""
 
@@ -63,6 +71,19 @@ class Store:
         """Jobs of all kinds, newest first."""
         keys = self._database.read(_NEWEST, account=owner.account, region=owner.region, limit=limit)
         return [_job(self._database.read(_GET_BY_KEY, key=key)) for (key,) in keys]
+
+    def kinds(self, owner: Owner, id: str) -> list[str]:
+        """The kinds of the owner's jobs that have this id, newest first."""
+        rows = self._database.read(_KINDS, account=owner.account, region=owner.region, id=id)
+        return [kind for (kind,) in rows]
+
+    def standing(self, task: str) -> Standing:
+        """How a task stands; NotFound if there is no such task."""
+        rows = self._database.read(_STANDING, task=task)
+        if not rows:
+            raise NotFound(task)
+        status, attempt = rows[0]
+        return Standing(Status(status), attempt)
 
     def owner_of_task(self, task: str) -> Owner:
         """Whose job a task belongs to; NotFound if there is no such task."""
@@ -311,6 +332,8 @@ _TO_CLEAN = Query(select(jobs.c.key).where(jobs.c.clean, jobs.c.ended.is_not(Non
 _OWNER_OF_TASK = Query(
     select(jobs.c.account, jobs.c.region).join(tasks, tasks.c.job == jobs.c.key).where(tasks.c.id == bindparam("task"))
 )
+_KINDS = Query(select(jobs.c.kind).where(*_OWNED, jobs.c.id == bindparam("id")).order_by(jobs.c.key.desc()))
+_STANDING = Query(select(tasks.c.status, tasks.c.attempt).where(tasks.c.id == bindparam("task")))
 _TASKS = Query(select(tasks.c.id))
 _FREE = (
     or_(tasks.c.status == Status.QUEUED, tasks.c.status == Status.RUNNING),

@@ -214,7 +214,7 @@ class Endpoint:
         try:
             if served.handler is None:
                 raise errors.unsupported(model, served.operation)
-            if scope["method"] != "GET" and _from_another_site(headers):
+            if scope["method"] != "GET" and from_another_site(headers):
                 raise Fault("AccessDeniedException", "Requests from web pages of other sites are refused", status=403)
             parser = served.parser or served.compile()
             body = await self._read_body(scope, receive, served) if parser.reads_body else b""
@@ -339,7 +339,7 @@ def _header(headers: Headers, wanted: bytes) -> bytes | None:
     return None
 
 
-def _from_another_site(headers: Headers) -> bool:
+def from_another_site(headers: Headers) -> bool:
     """Whether a browser sends this for a page of another site: bodies of any type are read, also a form's."""
     origin = _header(headers, b"origin")
     return origin is not None and origin.partition(b"://")[2] != _header(headers, b"host")
