@@ -58,6 +58,7 @@ def write(
     **members: Any,
 ) -> Path:
     """Writes an export: its files by name, and a configuration with `nodes` and `edges` (or `members` instead)."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
