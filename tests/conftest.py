@@ -21,9 +21,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "data"
     (folder / "objects").mkdir(parents=True)
     yield folder
-    for pid in processes_of(folder):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    kill_all_of(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -36,19 +34,42 @@ def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> object:
     return value
 
 
+def kill_all_of(folder: Path) -> None:
+    """Ends what tests left running over a data folder."""
+    for pid in processes_of(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def processes_of(folder: Path) -> list[int]:
     """The processes whose command line names the folder; zombies do not count."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
-        try:
-            command = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if str(folder).encode() in command:
+        if str(folder) in command(int(entry.name)):
             found.append(int(entry.name))
     return found
+
+
+def task_processes(folder: Path) -> list[int]:
+    """The processes of tasks: what a resident parent forked, and what runs one task alone."""
+    return [pid for pid in processes_of(folder) if "runner.main" in command(pid) or _is_fork(pid)]
+
+
+def _is_fork(pid: int) -> bool:
+    try:
+        return os.getsid(pid) != pid and "runner.resident" in command(pid)
+    except ProcessLookupError:
+        return False
+
+
+def command(pid: int) -> str:
+    """The command line of a process; empty if it is gone."""
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 assert sys.platform == "linux", "Modelyard's processes need Linux"
