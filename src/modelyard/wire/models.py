@@ -1,6 +1,7 @@
 """Service models: the operations, shapes and errors of a service, read from botocore's data at run time."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from botocore import xform_name
@@ -59,7 +60,14 @@ def error_status(shape: StructureShape) -> int:
 
 
 def _description(name: str) -> dict[str, Any]:
-    # Only the models that botocore ships: a folder ~/.aws/models of the operator must not change the wire.
-    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
-    description: dict[str, Any] = loader.load_service_model(name, "service-2")
+    description: dict[str, Any] = _loader().load_service_model(name, "service-2")
     return description
+
+
+@lru_cache(maxsize=1)
+def _loader() -> Loader:
+    """One for all services, since a loader looks through the folders of every AWS service first.
+
+    Only the models that botocore ships: a folder ~/.aws/models of the operator must not change the wire.
+    """
+    return Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
