@@ -1,0 +1,1 @@
+"""Neptune ML: the machine-learning operations of `neptunedata`."""
