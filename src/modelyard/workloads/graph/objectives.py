@@ -99,6 +99,7 @@ class NodePrediction:
             return functional.binary_cross_entropy_with_logits(output, labels, pos_weight=self._weight)
         return functional.cross_entropy(output, labels, self._weight)
 
+    @torch.no_grad()
     def validate(self, output: Tensor, metric: str, topk: int) -> tuple[float, float]:
         """The metric and the loss on the validation nodes."""
         rows = self._rows[VALID]
@@ -108,6 +109,7 @@ class NodePrediction:
             return float(((scores[:, 0] - labels) ** 2).mean()), loss
         return evaluate.class_metric(metric, scores, labels, topk), loss
 
+    @torch.no_grad()
     def report(self, output: Tensor, split: int) -> dict[str, Any] | None:
         """A classification report, or errors of a regression."""
         if split not in self._rows:
@@ -174,11 +176,13 @@ class LinkPrediction:
             loss = loss + coefficient * self._cubes(output, batch)
         return loss
 
+    @torch.no_grad()
     def validate(self, output: Tensor, metric: str, topk: int) -> tuple[float, float]:
         """Mean reciprocal rank (filtered) and cross entropy among all candidates, on the validation edges."""
         ranks, loss = self._ranks(output, self._edges[VALID])
         return evaluate.rank_metrics(ranks)["mrr"], loss
 
+    @torch.no_grad()
     def report(self, output: Tensor, split: int) -> dict[str, Any] | None:
         """Filtered rank metrics over both directions."""
         if split not in self._edges:

@@ -36,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
 _SEEDS = 100_003
 _STARTUP_TRIALS = 8
-_WARMUP_EVALUATIONS = 20
+_WARMUP_EVALUATIONS = 30
 _SECOND_CHANCES = 1
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
