@@ -1,15 +1,20 @@
 """The command line. What a command needs is imported when it runs, so that the server starts fast and stays small."""
 
+import functools
+import json
 import logging
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from modelyard.settings import Settings
+
+if TYPE_CHECKING:
+    from modelyard.console.client import Client
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 DEFAULTS = Settings()
@@ -27,6 +32,47 @@ data_dir = setting(
     default=DEFAULTS.data_dir,
     help="The folder that holds everything the server keeps.",
 )
+
+
+def asks_server(command: Command) -> Command:
+    """Gives a command a client of the server, which its options tell where to find and as whom to ask."""
+    options = (
+        setting("--endpoint-url", help="The server's address; without it, that of the data folder's server."),
+        data_dir,
+        setting("--account", default="000000000000", callback=_account, help="Twelve digits."),
+        setting("--region", default="us-east-1"),
+    )
+
+    @functools.wraps(command)
+    def asking(endpoint_url: str | None, data_dir: Path, account: str, region: str, **others: Any) -> Any:
+        from modelyard.console.client import Client
+
+        return command(Client(endpoint_url or _address(data_dir), account, region), **others)
+
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), asking)  # type: ignore[return-value]
+
+
+def one_job(command: Command) -> Command:
+    """Has a command name one job."""
+    kind = click.option("--kind", help="Needed only where jobs of several kinds have the id.")
+    return click.argument("id")(kind(command))
+
+
+def _account(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not (len(value) == 12 and value.isascii() and value.isdigit()):
+        raise click.BadParameter(f"{value!r} is not twelve digits")
+    return value
+
+
+def _address(data_dir: Path) -> str:
+    """The address that the data folder's server wrote down."""
+    try:
+        return str(json.loads((data_dir / "server.json").read_text())["url"])
+    except (OSError, ValueError, KeyError):
+        raise click.ClickException(
+            f"No server has run on {data_dir}. Start one with: modelyard serve --data-dir {data_dir}; "
+            "or name a server with --endpoint-url or MODELYARD_ENDPOINT_URL."
+        ) from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,12 +104,137 @@ def serve(host: str, port: int, data_dir: Path, slots: int, max_body: int, allow
         raise click.ClickException(str(taken)) from None
 
 
+@main.command()
+@data_dir
+@click.option("--all", "everything", is_flag=True, help="End running tasks too. Their jobs go on at the next start.")
+def stop(data_dir: Path, everything: bool) -> None:
+    """Stop the server of a data folder; tasks go on without it."""
+    from modelyard.console.stopping import stop_server, stop_tasks
+
+    pid = stop_server(data_dir)
+    click.echo(f"Stopped the server with pid {pid}." if pid else f"No server runs on {data_dir}.")
+    if everything:
+        tasks, parents = stop_tasks(data_dir)
+        click.echo(f"Ended {tasks} tasks and {parents} resident parents; their jobs go on at the next start.")
+
+
+@main.group()
+def jobs() -> None:
+    """Look at jobs, and stop them."""
+
+
+@jobs.command("list")
+@asks_server
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many, newest first.")
+def list_jobs(client: "Client", limit: int) -> None:
+    """Show the jobs of an account, newest first."""
+    from modelyard.console import tables
+
+    tables.console().print(tables.jobs(client.get("jobs/", limit=limit)["jobs"]))
+
+
+@jobs.command()
+@asks_server
+@one_job
+def show(client: "Client", id: str, kind: str | None) -> None:
+    """Show a job: stages, request, trials, results, failure, outputs and logs."""
+    from modelyard.console import tables
+    from modelyard.console.following import Following
+
+    following = Following(client, id, kind)
+    job = following.read()
+    tables.console().print(tables.job(job, following.runs, client.url))
+
+
+@jobs.command()
+@asks_server
+@one_job
+def watch(client: "Client", id: str, kind: str | None) -> None:
+    """Watch a job until it ends. Exits with 1 unless it completes."""
+    from modelyard.console import tables
+    from modelyard.console.following import Following
+    from modelyard.console.watch import watch
+
+    console = tables.console()
+    job = watch(Following(client, id, kind), console)
+    console.print(tables.ending(job))
+    sys.exit(job["status"] != "completed")
+
+
+@jobs.command()
+@asks_server
+@one_job
+@click.option("--stage", help="Of this stage alone.")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the job ends.")
+def logs(client: "Client", id: str, kind: str | None, stage: str | None, follow: bool) -> None:
+    """Print a job's log."""
+    from modelyard.console.following import Following
+
+    for piece in Following(client, id, kind).logs(stage, follow):
+        click.echo(piece, nl=False)
+
+
+@jobs.command("stop")
+@asks_server
+@one_job
+def stop_job(client: "Client", id: str, kind: str | None) -> None:
+    """Stop a job."""
+    job = client.post("jobs/stop", id=id, kind=kind)
+    click.echo(f"{job['kind']} job {job['id']}: {job['status']}")
+
+
+@main.group()
+def endpoints() -> None:
+    """Look at endpoints."""
+
+
+@endpoints.command("list")
+@asks_server
+def list_endpoints(client: "Client") -> None:
+    """Show the endpoints of an account, newest first."""
+    from modelyard.console import tables
+
+    tables.console().print(tables.endpoints(client.get("endpoints/", limit=1000)["endpoints"]))
+
+
+@main.group()
+def buckets() -> None:
+    """Look at buckets, and tell whose they are."""
+
+
+@buckets.command("list")
+@asks_server
+def list_buckets(client: "Client") -> None:
+    """Show the buckets that an account may use."""
+    from modelyard.console import tables
+
+    tables.console().print(tables.buckets(client.get("buckets/")["buckets"]))
+
+
+@buckets.command()
+@asks_server
+@click.argument("bucket")
+@click.argument("owner", metavar="ACCOUNT")
+def own(client: "Client", bucket: str, owner: str) -> None:
+    """Make ACCOUNT (twelve digits) the owner of BUCKET: no other account may use it then."""
+    owned = client.post("buckets/own", bucket=bucket, account=owner)
+    click.echo(f"{owned['name']} belongs to {owned['owner']}.")
+
+
+@main.command()
+@data_dir
+def doctor(data_dir: Path) -> None:
+    """Tell whether this machine has what Modelyard needs. Exits with 1 if something is missing."""
+    from modelyard.console.doctor import examine, report
+    from modelyard.console.tables import console
+
+    findings = examine(data_dir)
+    console().print(report(findings))
+    sys.exit(any(finding.missing for finding in findings))
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-if __name__ == "__main__":
-    main()

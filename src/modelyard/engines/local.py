@@ -36,7 +36,7 @@ class LocalEngine:
         (folder / "state").mkdir(exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            self._take(lock, folder)
+            _take(lock, folder)
             self.socket(task).unlink(missing_ok=True)
             _write_spec(folder, spec)
             if spec.family is None:
@@ -70,15 +70,16 @@ class LocalEngine:
 
     def kill(self, task: str, attempt: int) -> None:
         """See `Engine.kill`."""
-        folder = self._folder / task
-        try:
-            lock = os.open(folder / "lock", os.O_RDWR)
-        except FileNotFoundError:
-            return
-        try:
-            self._take(lock, folder)
-        finally:
-            os.close(lock)
+        _end(self._folder / task)
+
+    def end_all(self) -> tuple[int, int]:
+        """Ends all tasks, then all resident parents; returns how many lived. For folders that no server uses."""
+        tasks, parents = (
+            [folder for folder in root.glob("*") if _held(folder / "lock")] for root in (self._folder, self._residents)
+        )
+        for folder in (*tasks, *parents):
+            _end(folder)
+        return len(tasks), len(parents)
 
     def attempt_folder(self, task: str, attempt: int) -> Path:
         """See `Engine.attempt_folder`."""
@@ -91,22 +92,6 @@ class LocalEngine:
     def forget(self, task: str) -> None:
         """See `Engine.forget`."""
         shutil.rmtree(self._folder / task, ignore_errors=True)
-
-    def _take(self, lock: int, folder: Path) -> None:
-        """Takes the task's lock, killing whoever holds it: all attempts that ever named themselves."""
-        deadline = time.monotonic() + KILL_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                pass
-            for named in folder.glob("attempts/*/process.json"):
-                if process := Process.read(named):
-                    process.kill_group()
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"processes of the task in {folder} do not die")
-            time.sleep(0.01)
 
     def _spawn(self, folder: Path, attempt: int, lock: int, cores: int) -> None:
         """Starts a process in a session of its own, so that it outlives the server."""
@@ -134,3 +119,32 @@ def _held(lock_file: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _end(folder: Path) -> None:
+    """Kills whoever holds the folder's lock, and returns when nobody does."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        _take(lock, folder)
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, folder: Path) -> None:
+    """Takes a folder's lock, killing who holds it: a resident parent, or all attempts that ever named themselves."""
+    deadline = time.monotonic() + KILL_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            pass
+        for named in (*folder.glob("attempts/*/process.json"), *folder.glob("process.json")):
+            if process := Process.read(named):
+                process.kill_group()
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes of {folder} do not die")
+        time.sleep(0.01)

@@ -1,0 +1,75 @@
+"""A client of the server's own pages."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import click
+
+TIMEOUT_SECONDS = 30.0
+
+
+class ServerError(click.ClickException):
+    """The server refused; the message is its own."""
+
+
+class NoAnswer(ServerError):
+    """Nobody answers at the address, or somebody who is no Modelyard server."""
+
+
+class Client:
+    """Asks one server, as one account in one region."""
+
+    def __init__(self, url: str, account: str, region: str) -> None:
+        try:
+            parts = urlsplit(url)
+            self._kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}[parts.scheme]
+            self._host, self._port = parts.hostname or "", parts.port
+        except (ValueError, KeyError):
+            raise click.UsageError(f"{url!r} is no address of a server, such as http://127.0.0.1:8080") from None
+        self.url = f"{parts.scheme}://{parts.netloc}"
+        scope = f"{account}/20260101/{region}/modelyard/aws4_request"
+        self._headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
+
+    def get(self, page: str, **query: str | int | None) -> Any:
+        """What a page answers; ServerError with its message if that is no success."""
+        return self._json("GET", page, query)
+
+    def post(self, page: str, **query: str | int | None) -> Any:
+        """As `get`, for what changes something."""
+        return self._json("POST", page, query)
+
+    def stream(self, path: str) -> Iterator[str]:
+        """The text at a path, in pieces as they come."""
+        with self._ask("GET", path, timeout=None) as answer:
+            if answer.status != 200:
+                raise ServerError(answer.read(2000).decode("utf-8", "replace").strip())
+            while piece := answer.read1(65536):
+                yield piece.decode("utf-8", "replace")
+
+    def _json(self, method: str, page: str, query: dict[str, str | int | None]) -> Any:
+        given = {name: value for name, value in query.items() if value is not None}
+        with self._ask(method, f"/-/{page}?{urlencode(given)}", TIMEOUT_SECONDS) as answer:
+            try:
+                content = json.loads(answer.read())
+            except ValueError:
+                raise NoAnswer(f"{self.url} is no Modelyard server: its answer is no JSON") from None
+        if answer.status != 200:
+            raise ServerError(content.get("message", f"{self.url} answers with status {answer.status}"))
+        return content
+
+    @contextmanager
+    def _ask(self, method: str, path: str, timeout: float | None) -> Iterator[http.client.HTTPResponse]:
+        connection = self._kind(self._host, self._port, timeout=timeout)
+        try:
+            connection.request(method, path, headers=self._headers)
+            with connection.getresponse() as answer:
+                yield answer
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise NoAnswer(f"{self.url} does not answer ({reason}). Start a server with: modelyard serve") from None
+        finally:
+            connection.close()
