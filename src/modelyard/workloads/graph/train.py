@@ -91,7 +91,7 @@ def fit(
     model = RGCN(dimensions, hyperparameters, bool(adjacency.own.any())).to(device)
     model.encoder.standardise(tensors)
     weights = nn.ModuleDict({"model": model} | ({"decoder": objective.decoder} if objective.decoder else {}))
-    optimizer = _optimizer(weights, model, hyperparameters)
+    optimizer = optimizer_for(weights, model, hyperparameters)
     sign = -1 if evaluation.metric in LOWER_IS_BETTER else 1
     early = EarlyStop(hyperparameters.window_for_early_stop, sign < 0)
 
@@ -215,7 +215,8 @@ def _evaluate(
     return Score(epoch, loss, value, valid_loss)
 
 
-def _optimizer(weights: nn.Module, model: RGCN, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+def optimizer_for(weights: nn.Module, model: RGCN, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+    """Adam over all `weights`; the model's learnable embeddings have their own rate, and no decay."""
     embeddings = list(model.embedding_parameters())
     theirs = {id(parameter) for parameter in embeddings}
     others = [parameter for parameter in weights.parameters() if id(parameter) not in theirs]

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from modelyard.workloads.graph.hyperparameters import Hyperparameters
+from modelyard.workloads.graph.models.dropout import dropout
 from modelyard.workloads.graph.tensors import GraphTensors, SparseMatrix, moments
 
 
@@ -192,9 +192,9 @@ class _Projection(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("deviation", torch.ones(dim))
 
-    def forward(self, block: Tensor | SparseMatrix, dropout: float) -> Tensor:
+    def forward(self, block: Tensor | SparseMatrix, probability: float) -> Tensor:
         if isinstance(block, SparseMatrix):
-            value = functional.dropout(block.value, dropout, self.training)
+            value = dropout(block.value, probability, self.training)
             return block.matmul(self.weight, value) + self.bias
         weight = self.weight / self.deviation[:, None]
         return torch.addmm(self.bias - self.mean @ weight, block, weight)
@@ -230,7 +230,7 @@ class RGCN(nn.Module):
             hidden = layer(hidden, graph)
             if self.norms:
                 hidden = self.norms[number](hidden)
-            hidden = functional.dropout(hidden.relu(), self.dropout, self.training)
+            hidden = dropout(hidden.relu(), self.dropout, self.training)
         return self.layers[-1](hidden, graph), hidden
 
     def embedding_parameters(self) -> Sequence[nn.Parameter]:
