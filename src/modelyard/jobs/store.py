@@ -1,12 +1,13 @@
 """The job store: what was accepted, how it stands, and who looks after it now."""
 
-import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, RowMapping, bindparam, insert, or_, select, update
 
 from modelyard.engines.base import TaskSpec
@@ -107,13 +108,13 @@ class Store:
                 jobs.c.id == id,
             )
             if (taken := connection.execute(select(jobs.c.request).where(*same)).scalar()) is not None:
-                raise AlreadyExists(id, json.loads(taken))
+                raise AlreadyExists(id, orjson.loads(taken))
             job = {
                 "account": owner.account,
                 "region": owner.region,
                 "kind": kind,
                 "id": id,
-                "request": json.dumps(request),
+                "request": orjson.dumps(request).decode(),
                 "status": Status.QUEUED,
                 "created": now(),
             }
@@ -123,7 +124,7 @@ class Store:
                     "id": uuid.uuid4().hex,
                     "job": key,
                     "position": position,
-                    "stage": json.dumps(asdict(stage)),
+                    "stage": orjson.dumps(stage).decode(),
                     "status": Status.WAITING if position else Status.QUEUED,
                 }
                 for position, stage in enumerate(plan)
@@ -193,7 +194,7 @@ class Store:
         """Ends a stage well: the next one's turn comes, or the job is completed."""
 
         def work(connection: Connection) -> None:
-            ended = {"status": Status.COMPLETED, "ended": now(), "result": json.dumps(result), "token": None}
+            ended = {"status": Status.COMPLETED, "ended": now(), "result": orjson.dumps(result).decode(), "token": None}
             _write_task(connection, claim, **ended)
             following = (
                 select(tasks.c.id)
@@ -247,8 +248,10 @@ def _end_job(connection: Connection, key: int | None, status: Status, failure: s
     connection.execute(update(jobs).where(jobs.c.key == key).values(status=status, ended=now(), failure=failure))
 
 
+@lru_cache(maxsize=512)
 def _stage(document: str) -> Stage:
-    fields = json.loads(document)
+    """A plan never changes, and is asked for again and again."""
+    fields = orjson.loads(document)
     return Stage(**{**fields, "spec": TaskSpec(**fields["spec"])})
 
 
@@ -273,7 +276,7 @@ def _job(rows: Sequence[Any]) -> Job:
         owner=Owner(account, region),
         kind=kind,
         id=id,
-        request=json.loads(request),
+        request=orjson.loads(request),
         status=Status(status),
         created=created,
         ended=ended,
@@ -292,7 +295,7 @@ def _stage_record(row: Sequence[Any]) -> StageRecord:
         started=started,
         ended=ended,
         failure=failure,
-        result=json.loads(result) if result else {},
+        result=orjson.loads(result) if result else {},
     )
 
 
