@@ -6,7 +6,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from modelyard.console.following import FINAL, Following, Job
@@ -31,49 +33,40 @@ class Bars:
     """A bar for each stage; under a search one for each trial that runs."""
 
     def __init__(self, console: Console) -> None:
-        columns = (
-            SpinnerColumn(finished_text=" "),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[told]}", markup=False),
-        )
-        self._progress = Progress(*columns, console=console, transient=False)
-        self._bars: dict[tuple[str, int | None], TaskID] = {}
+        self._live = Live(console=console, refresh_per_second=8)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def show(self, job: Job, runs: Mapping[str, Run]) -> None:
         """Moves the bars to where the job stands."""
+        bars = Table.grid(padding=(0, 2, 0, 0))
         for stage in job["stages"]:
             run = runs.get(stage["name"], Run())
-            self._show_stage(stage, run)
-            running = [] if stage["status"] in FINAL else run.running
-            for trial in run.trials.values():
-                self._show_trial(stage["name"], trial, visible=trial in running)
+            bars.add_row(_line(stage["name"]), _stage_bar(stage, run), _line(stage_told(stage, run)))
+            for trial in [] if stage["status"] in FINAL else run.running:
+                bar = _bar(trial.epoch, trial.epochs)
+                bars.add_row(_line(f"  trial {trial.number}"), bar, _line(trial_told(trial)))
+        self._live.update(bars)
 
-    def _show_stage(self, stage: Stage, run: Run) -> None:
-        ended = stage["status"] == "completed"
-        busy = stage["status"] == "running"
-        total = 1 if ended or not busy else steps(stage, run)
-        done = 1 if ended else (run.step if busy else 0)
-        self._move((stage["name"], None), stage["name"], done, total, stage_told(stage, run))
 
-    def _show_trial(self, stage: str, trial: Trial, visible: bool) -> None:
-        told = f"epoch {trial.epoch}/{trial.epochs or '?'}  {trial.told()}"
-        self._move((stage, trial.number), f"  trial {trial.number}", trial.epoch, trial.epochs, told, visible)
+def _stage_bar(stage: Stage, run: Run) -> ProgressBar:
+    if stage["status"] == "running":
+        return _bar(run.step, steps(stage, run))
+    return _bar(int(stage["status"] == "completed"), 1)
 
-    def _move(
-        self, key: tuple[str, int | None], name: str, done: int, total: int | None, told: str, visible: bool = True
-    ) -> None:
-        if key not in self._bars:
-            self._bars[key] = self._progress.add_task(plain(name), total=total, told="")
-        bar = self._bars[key]
-        self._progress.update(bar, completed=done, total=total, told=plain(told), visible=visible)
+
+def _bar(done: int, total: int | None) -> ProgressBar:
+    """A bar; one that moves to and fro where the end is not known."""
+    return ProgressBar(total=total or 1, completed=done, width=24, pulse=not total)
+
+
+def _line(text: str) -> Text:
+    return Text(plain(text), no_wrap=True, overflow="ellipsis")
 
 
 class Lines:
@@ -98,7 +91,7 @@ class Lines:
             if stage["status"] == "running" and time.monotonic() > self._last + QUIET_SECONDS:
                 self._print(stage, stage_told(stage, run))
                 for trial in run.running:
-                    self._print(stage, f"trial {trial.number}  epoch {trial.epoch}/{trial.epochs}  {trial.told()}")
+                    self._print(stage, f"trial {trial.number}  {trial_told(trial)}")
 
     def _tell(self, stage: Stage, run: Run) -> None:
         """Prints a stage's status and phase, and its trials' states, where they are others than before."""
@@ -106,7 +99,7 @@ class Lines:
             self._print(stage, stage_told(stage, run))
         for trial in run.trials.values():
             if self._is_new((stage["name"], trial.number), trial.state) and trial.state != "running":
-                self._print(stage, f"trial {trial.number} {trial.state}  epoch {trial.epoch}  {trial.told()}")
+                self._print(stage, f"trial {trial.number}  {trial.state} at {trial_told(trial)}")
 
     def _is_new(self, key: tuple[str, int | None], told: str) -> bool:
         before, self._told[key] = self._told.get(key), told
@@ -134,6 +127,11 @@ def stage_told(stage: Stage, run: Run) -> str:
     if stage["attempt"] > 1:
         parts.append(f"attempt {stage['attempt']}")
     return "  ".join(parts)
+
+
+def trial_told(trial: Trial) -> str:
+    """Where a trial stands, in one line."""
+    return f"epoch {trial.epoch}/{trial.epochs or '?'}  {trial.told()}"
 
 
 def steps(stage: Stage, run: Run) -> int | None:
