@@ -36,6 +36,7 @@ _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
 _SEEDS = 100_003
 _STARTUP_TRIALS = 8
+_STARTUP_PRUNED = 4
 _WARMUP_EVALUATIONS = 30
 _SECOND_CHANCES = 1
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -103,10 +104,7 @@ class Search:
         self._running: dict[int, Running] = {}
         self._lost: Counter[int] = Counter()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(
-            direction="maximize" if self._sign > 0 else "minimize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=_WARMUP_EVALUATIONS),
-        )
+        self._study = optuna.create_study(direction="maximize" if self._sign > 0 else "minimize", pruner=pruner())
 
     def run(self) -> None:
         """Goes on until every trial has ended. Raises Stopped when asked to."""
@@ -211,9 +209,7 @@ class Search:
         if number == 0 and first is not None:
             self._study.enqueue_trial(dict(first))
         seed = self._seed * _SEEDS + number
-        self._study.sampler = optuna.samplers.TPESampler(
-            seed=seed, constant_liar=True, n_startup_trials=_STARTUP_TRIALS
-        )
+        self._study.sampler = sampler(seed)
         asked = self._study.ask(self._distributions())
         tuned = {one.name: _as_value(one, asked.params[one.name]) for one in self._tuned}
         hyperparameters = Hyperparameters.from_names({**self._constant, **tuned})
@@ -365,6 +361,16 @@ class Running:
     worker: Worker
     since: float
     told_to_end: bool = False
+
+
+def sampler(seed: int) -> optuna.samplers.BaseSampler:
+    """The sampler of one proposal: TPE, which counts trials that still run as poor, so that two do not try the same."""
+    return optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=_STARTUP_TRIALS)
+
+
+def pruner() -> optuna.pruners.BasePruner:
+    """Gives up a trial whose best evaluation is below the median of the others' at the same step."""
+    return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_PRUNED, n_warmup_steps=_WARMUP_EVALUATIONS)
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

@@ -1,0 +1,51 @@
+"""Runs the stages of a graph job here, as the task processes would, without a server around them.
+
+This process stands for the resident parent: it has imported the libraries, ran nothing in parallel, and forks workers.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelyard.runner.context import Channel, Context, Worker
+from modelyard.workloads.graph import process, train, tune
+
+
+def fork(entry_point: str, parameters: Mapping[str, Any]) -> Worker:
+    """A worker as the resident parent makes one."""
+    ours, theirs = socket.socketpair()
+    if (pid := os.fork()) == 0:
+        try:
+            ours.close()
+            torch.set_num_threads(1)
+            getattr(train, entry_point.partition(":")[2])(Channel(theirs), parameters)
+        finally:
+            os._exit(0)
+    theirs.close()
+    return Worker(pid, Channel(ours))
+
+
+def context(folder: Path, inputs: Mapping[str, Path], **parameters: Any) -> Context:
+    for name in ("state", "output"):
+        (folder / name).mkdir(parents=True)
+    return Context(parameters, inputs, folder / "state", folder / "output", cores=os.cpu_count() or 1, fork=fork)
+
+
+def processed(export: Path, folder: Path) -> Path:
+    """Data processing of an export; returns the processed graph's folder."""
+    process.run(context(folder, {"export": export}))
+    return folder / "output"
+
+
+def searched(graph: Path, folder: Path, trials: int, parallel: int, seed: int) -> Mapping[str, Any]:
+    """A search with the settings that processing wrote; its output is `folder / "output"`."""
+    result = tune.run(context(folder, {"graph": graph}, max_trials=trials, max_parallel=parallel, seed=seed))
+    while True:
+        try:
+            os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return result
