@@ -57,7 +57,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def _connect(folder: Path) -> socket.socket:
-    """A connection to the parent in `folder`. If none listens, one is started; of two, one finds the lock taken and ends."""
+    """A connection to the parent in `folder`; one is started if none listens (of two, one finds the lock taken)."""
     deadline = time.monotonic() + START_SECONDS
     started = False
     while True:

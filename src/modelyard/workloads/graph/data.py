@@ -6,9 +6,9 @@ A folder of safe formats, so that every reader may map it into memory and none r
 - `nodes/<i>/ids.parquet`: one column `id`, the raw ids of node type i; the row is the node's index.
 - `nodes/<i>/features.safetensors`: for feature k (its place in `NodeType.features`) either `k` as a dense float32
   `[num_nodes, dim]`, or `k.indptr` (int64 `[num_nodes + 1]`), `k.indices` (int32), `k.values` (float32) as CSR.
-- `edges/<j>.safetensors`: `edge_index` int64 `[2, num_edges]` (source row, destination row) of edge type j; `split` uint8
-  `[num_edges]` where link prediction has this type as a target; `features` float32 `[num_edges, dim]` if it has any.
-- `labels.safetensors` (node tasks): `labels`, int64 `[num_nodes]` with -1 for unlabelled (single-label classification), uint8
+- `edges/<j>.safetensors`: `edge_index` int64 `[2, num_edges]` (source row, destination row) of edge type j; `split`
+  uint8 `[num_edges]` where link prediction has this type as a target; `features` float32 `[num_edges, dim]` if any.
+- `labels.safetensors` (node tasks): `labels`, int64 `[num_nodes]` with -1 for unlabelled (single-label), uint8
   `[num_nodes, num_classes]` (multi-label) or float32 `[num_nodes]` (regression); `split` uint8 `[num_nodes]`.
 
 Types are numbered, never named, on disk: a type's name comes from the user's file and may hold any character.
