@@ -183,7 +183,8 @@ def _width(graph: Graph) -> int:
 
 
 def _codes(edges: np.ndarray, width: int) -> np.ndarray:
-    return edges[0].astype(np.int64) * width + edges[1]
+    codes: np.ndarray = edges[0].astype(np.int64) * width + edges[1]
+    return codes
 
 
 def _own_reverse(edges: np.ndarray) -> bool:

@@ -124,7 +124,7 @@ def _precision_recall_f1(truth: Tensor, predicted: Tensor) -> tuple[Tensor, Tens
 
 def _area(scores: Tensor, truth: Tensor) -> float:
     """The Mann-Whitney statistic: how often a positive scores above a negative, ties counted half."""
-    _, place, count = scores.unique(sorted=True, return_inverse=True, return_counts=True)
+    _, place, count = torch.unique(scores, return_inverse=True, return_counts=True)
     rank = (count.cumsum(0) - (count - 1) / 2)[place]
     positives = int(truth.sum())
     above = float(rank[truth].double().sum()) - positives * (positives + 1) / 2

@@ -24,11 +24,15 @@ _MOST_SCORES = 1 << 28
 class Objective(Protocol):
     """What training needs to know of a task.
 
-    out_channels: what the graph model gives for each node. decoder: weights beyond the graph model, if there are any.
+    out_channels: what the graph model gives for each node.
     """
 
     out_channels: int
-    decoder: nn.Module | None
+
+    @property
+    def decoder(self) -> nn.Module | None:
+        """Weights beyond the graph model."""
+        ...
 
     def batches(self) -> Iterator[Tensor]:
         """One epoch's training targets, shuffled where they make several batches."""
@@ -211,7 +215,8 @@ class LinkPrediction:
         head, tail, kind = batch
         relation = self.decoder.relation
         vectors = (output[head], output[tail], relation[kind], relation[kind + self.decoder.num_relations])
-        return sum((vector.abs() ** 3).sum() for vector in vectors) / head.numel()  # type: ignore[return-value]
+        cubes = [(vector.abs() ** 3).sum() for vector in vectors]
+        return torch.stack(cubes).sum() / head.numel()
 
     def _ranks(self, output: Tensor, edges: Tensor) -> tuple[Tensor, float]:
         """The rank of every answer, tail and head questions of all edges, and the mean cross entropy."""

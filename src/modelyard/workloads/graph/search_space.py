@@ -152,12 +152,12 @@ class _Reader:
         if not isinstance(topk, int) or isinstance(topk, bool) or topk < 1:
             raise self._error(f"eval_metric: topk must be an integer of at least 1, not {topk!r}")
         frequency = model.get("eval_frequency", {"type": _FREQUENCIES[0], "value": 1})
-        every, value = (
-            (frequency.get("type"), frequency.get("value")) if isinstance(frequency, dict) else (frequency, 0)
-        )
+        every, value = frequency, None
+        if isinstance(frequency, dict):
+            every, value = frequency.get("type"), frequency.get("value")
         if every not in _FREQUENCIES:
             raise self._error(f"eval_frequency: type must be one of {', '.join(_FREQUENCIES)}, not {every!r}")
-        if not _number(value) or value <= 0 or (every == _FREQUENCIES[2] and value > 1):
+        if value is None or not _number(value) or value <= 0 or (every == _FREQUENCIES[2] and value > 1):
             bounds = "above 0 and at most 1" if every == _FREQUENCIES[2] else "above 0"
             raise self._error(f"eval_frequency: value must be a number {bounds}, not {value!r}")
         return {"metric": metric, "topk": topk, "every": every, "value": value}

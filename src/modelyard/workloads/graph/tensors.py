@@ -33,7 +33,8 @@ class SparseMatrix:
 
     def matmul(self, dense: Tensor, value: Tensor | None = None) -> Tensor:
         """The product with `dense` (`[num_columns, channels]`), with other values at the same places if given."""
-        return self.pattern.matmul(dense, input_value=self.value if value is None else value)
+        product: Tensor = self.pattern.matmul(dense, input_value=self.value if value is None else value)
+        return product
 
 
 Block = Tensor | SparseMatrix
@@ -98,17 +99,21 @@ def _blocks(graph: Graph, number: int, device: torch.device) -> tuple[Block, ...
 
 
 def moments(blocks: Sequence[Block]) -> list[tuple[Tensor, Tensor]]:
-    """Mean and standard deviation of each column of each block, `[dim]` each; 0 and 1 for sparse blocks.
+    """By how much to shift and divide each column of each block, `[dim]` each, so that all have a like scale.
 
-    A constant column has standard deviation 1, so that dividing by it is harmless.
+    That is the mean and the standard deviation, but: nothing for sparse blocks and for columns of zeros and ones, whose
+    rare ones would become huge; at least a tenth of the column's range, for the same reason; 1 for a constant column.
     """
     found = []
     for block in blocks:
         if isinstance(block, SparseMatrix):
             dim = block.pattern.sparse_size(1)
             found.append((torch.zeros(dim), torch.ones(dim)))
-        else:
-            deviation, mean = torch.std_mean(block.double(), dim=0, correction=0)
-            constant = deviation <= 1e-6 * mean.abs().clamp(min=1e-12)
-            found.append((mean.float(), torch.where(constant, 1.0, deviation).float()))
+            continue
+        deviation, mean = torch.std_mean(block.double(), dim=0, correction=0)
+        deviation = torch.maximum(deviation, (block.amax(0) - block.amin(0)).double() / 10)
+        constant = deviation <= 1e-6 * mean.abs().clamp(min=1e-12)
+        binary = ((block == 0) | (block == 1)).all(0)
+        shift, scale = torch.where(binary, 0.0, mean), torch.where(binary | constant, 1.0, deviation)
+        found.append((shift.float(), scale.float()))
     return found

@@ -10,7 +10,7 @@ from modelyard.workloads.graph.adjacency import build_adjacency, decide_relation
 from modelyard.workloads.graph.data import Task
 from modelyard.workloads.graph.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions, RGCNLayer
-from modelyard.workloads.graph.tensors import SparseMatrix, graph_tensors
+from modelyard.workloads.graph.tensors import SparseMatrix, graph_tensors, moments
 
 
 def test_layer_equals_that_of_pyg(two_communities: Callable[..., Any], tmp_path: Path) -> None:
@@ -72,3 +72,14 @@ def test_dense_features_of_any_scale_come_out_standardised(made: type[Any], tmp_
         model.encoder.standardise(tensors)
         outputs.append(model(tensors)[0])
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-2, atol=1e-2)
+
+
+def test_a_rare_category_is_not_blown_up() -> None:
+    one_hot = torch.zeros(1000, 2)
+    one_hot[:, 0], one_hot[0, 1] = 1, 1
+    outlier = torch.zeros(1000, 1)
+    outlier[0] = 7e6
+    (shift, scale), (mean, deviation) = moments([one_hot, outlier])
+    assert (shift == 0).all()
+    assert (scale == 1).all()
+    assert float((outlier[0] - mean) / deviation) <= 10

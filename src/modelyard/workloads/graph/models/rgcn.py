@@ -53,11 +53,11 @@ class _RelationMatmul(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, sizes: list[int]) -> Tensor:
         ctx.save_for_backward(rows, weight)
         ctx.sizes = sizes
         out = rows.new_empty(rows.size(0), weight.size(2))
-        for part, own, result in zip(rows.split(sizes), weight.unbind(), out.split(sizes), strict=True):
+        for part, own, result in zip(torch.split(rows, sizes), weight.unbind(), torch.split(out, sizes), strict=True):
             torch.mm(part, own, out=result)
         return out
 
@@ -65,12 +65,17 @@ class _RelationMatmul(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         rows, weight = ctx.saved_tensors
         to_rows, to_weight = torch.empty_like(rows), torch.empty_like(weight)
-        parts = (gradients[0].contiguous().split(ctx.sizes), rows.split(ctx.sizes), to_rows.split(ctx.sizes))
+        parts = [torch.split(one, ctx.sizes) for one in (gradients[0].contiguous(), rows, to_rows)]
         weights = (weight.transpose(1, 2).unbind(), to_weight.unbind())
         for gradient, part, to_part, own, to_own in zip(*parts, *weights, strict=True):
             torch.mm(gradient, own, out=to_part)
             torch.mm(part.t(), gradient, out=to_own)
         return to_rows, to_weight, None
+
+
+def _relation_matmul(rows: Tensor, weight: Tensor, sizes: list[int]) -> Tensor:
+    product: Tensor = _RelationMatmul.apply(rows, weight, sizes)
+    return product
 
 
 class RGCNLayer(nn.Module):
@@ -104,7 +109,7 @@ class RGCNLayer(nn.Module):
         if graph.one_row_a_node:
             out = self._one_relation(x, graph.matrix)
         else:
-            rows = _RelationMatmul.apply(graph.matrix.matmul(x), self._weights(), graph.sizes)
+            rows = _relation_matmul(graph.matrix.matmul(x), self._weights(), list(graph.sizes))
             out = rows.new_zeros(x.size(0), rows.size(1)).index_add(0, graph.row_node, rows)
         if self.self_weight is not None:
             own = x if graph.own is None else x * graph.own[:, None]
@@ -147,10 +152,11 @@ class NodeEncoder(nn.Module):
         self.dropout = hyperparameters.dropout
         self.each_feature = hyperparameters.per_feat_name_embed
         channels = hyperparameters.num_hidden
-        self.projections = nn.ModuleList()
+        self.projections = nn.ModuleDict()
         self.embeddings = nn.ParameterDict()
         for number, (nodes, dims) in enumerate(zip(dimensions.num_nodes, dimensions.feature_dims, strict=True)):
-            self.projections.append(nn.ModuleList(_Projection(dim, sum(dims), channels) for dim in dims))
+            for place, dim in enumerate(dims):
+                self.projections[f"{number}-{place}"] = _Projection(dim, sum(dims), channels)
             if not dims or hyperparameters.concat_node_embed:
                 self.embeddings[str(number)] = nn.Parameter(torch.empty(nodes, channels))
         for embedding in self.embeddings.values():
@@ -158,10 +164,11 @@ class NodeEncoder(nn.Module):
 
     def standardise(self, graph: GraphTensors) -> None:
         """Takes mean and deviation of dense columns from a graph; once, before training."""
-        for blocks, projections in zip(graph.features, self.projections, strict=True):
-            for (mean, deviation), projection in zip(moments(blocks), projections, strict=True):
-                projection.mean.copy_(mean)
-                projection.deviation.copy_(deviation)
+        for number, blocks in enumerate(graph.features):
+            for place, (mean, deviation) in enumerate(moments(blocks)):
+                projection = self.projections[f"{number}-{place}"]
+                projection.mean.copy_(mean)  # type: ignore[operator]
+                projection.deviation.copy_(deviation)  # type: ignore[operator]
 
     def forward(self, graph: GraphTensors) -> Tensor:
         """`[num_nodes, num_hidden]`, all node types one after the other."""
@@ -170,8 +177,8 @@ class NodeEncoder(nn.Module):
 
     def _of_type(self, number: int, graph: GraphTensors) -> Tensor:
         parts = []
-        for block, projection in zip(graph.features[number], self.projections[number], strict=True):
-            part = projection(block, self.dropout)
+        for place, block in enumerate(graph.features[number]):
+            part: Tensor = self.projections[f"{number}-{place}"](block, self.dropout)
             parts.append(part.relu() if self.each_feature else part)
         if str(number) in self.embeddings:
             parts.append(self.embeddings[str(number)])
