@@ -264,6 +264,11 @@ def configuration(edge_types: list[EdgeType]) -> dict[str, Any]:
     return {"version": "v2.0", "query_engine": "gremlin", "graph": graph, "warnings": []}
 
 
+def service_of(operation: str) -> str:
+    """The service of an operation's id."""
+    return operation.partition(":")[0]
+
+
 def words(name: str) -> str:
     """The words of an operation's name: `ListDBInstances` is `list db instances`."""
     return " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)).lower()

@@ -53,15 +53,16 @@ def score(truth: np.ndarray, probability: np.ndarray) -> Scores:
     )
 
 
-def majority(folder: Path) -> Scores:
-    """The answer that is commonest in training, given to every operation of the test."""
-    test = read_operations(folder, "test")
-    share = read_operations(folder, "train").paginated.mean()
-    return score(test.paginated, np.full(len(test.ids), share))
+def majority(folder: Path) -> np.ndarray:
+    """The share of paginated operations in training, for every operation of the test `[num_operations]`."""
+    return np.full(len(read_operations(folder, "test").ids), read_operations(folder, "train").paginated.mean())
 
 
-def names_only(folder: Path) -> Scores:
-    """Logistic regression on words, pairs of words and character n-grams, its settings chosen by F1 on validation."""
+def names_only(folder: Path) -> np.ndarray:
+    """What names tell: the probability that an operation of the test is paginated `[num_operations]`.
+
+    Logistic regression on words, pairs of words and character n-grams, its settings chosen by F1 on validation.
+    """
     train, valid, test = (read_operations(folder, split) for split in aws_api_graph.SPLITS)
     text = make_union(
         TfidfVectorizer(ngram_range=(1, 2), min_df=2, token_pattern=r"\S+"),
@@ -73,4 +74,4 @@ def names_only(folder: Path) -> Scores:
         for penalty, weight in product(PENALTIES, CLASS_WEIGHTS)
     ]
     best = max(models, key=lambda model: score(valid.paginated, model.predict_proba(x_valid)[:, 1]).f1)
-    return score(test.paginated, best.predict_proba(x_test)[:, 1])
+    return best.predict_proba(x_test)[:, 1]

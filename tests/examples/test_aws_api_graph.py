@@ -30,10 +30,6 @@ def nodes(export: Path, label: str) -> Rows:
     return rows(export / aws_api_graph.node_file(label))
 
 
-def service_of(operation: str) -> str:
-    return operation.partition(":")[0]
-
-
 def test_every_file_is_configured_and_every_configured_column_exists(export: Path, configuration: dict) -> None:
     graph = configuration["graph"]
     described = {entry["file_name"] for entry in graph["nodes"] + graph["edges"]}
@@ -70,7 +66,7 @@ def test_labels_are_what_the_paginator_files_say(export: Path) -> None:
 
 def test_whole_services_are_held_out_and_only_labelled_operations(export: Path) -> None:
     splits = {split: {row["~id"] for row in rows(export / f"{split}.csv")} for split in aws_api_graph.SPLITS}
-    services = {split: {service_of(id) for id in ids} for split, ids in splits.items()}
+    services = {split: {aws_api_graph.service_of(id) for id in ids} for split, ids in splits.items()}
     assert not services["train"] & services["valid"]
     assert not services["train"] & services["test"]
     assert not services["valid"] & services["test"]
@@ -80,7 +76,11 @@ def test_whole_services_are_held_out_and_only_labelled_operations(export: Path) 
 
 
 def test_services_that_are_near_copies_are_on_the_same_side(export: Path) -> None:
-    sides = {service_of(row["~id"]): split for split in aws_api_graph.SPLITS for row in rows(export / f"{split}.csv")}
+    sides = {
+        aws_api_graph.service_of(row["~id"]): split
+        for split in aws_api_graph.SPLITS
+        for row in rows(export / f"{split}.csv")
+    }
     assert sides["rds"] == sides["docdb"] == sides["neptune"]
 
 
