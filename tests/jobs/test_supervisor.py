@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from modelyard.jobs.database import Database
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import AlreadyExists, Job, NotFound, Owner, ServiceStatus, Stage, Status
 from modelyard.jobs.store import Store
-from modelyard.jobs.supervisor import MAX_LOSSES, Supervisor
+from modelyard.jobs.supervisor import MAX_LOSSES, STOP_SECONDS, Supervisor
 from modelyard.objects import Objects
 
 US = Owner("111111111111", "us-east-1")
@@ -197,6 +198,20 @@ class TestStop:
                 await core.store.stop(US, "test", "j")
                 await core.until(Status.STOPPED)
                 assert processes_of(data / "tasks") == []
+
+        run(test)
+
+    def test_asks_an_attempt_again_that_had_no_process_to_ask_yet(self, data: Path) -> None:
+        async def test() -> None:
+            async with running(data) as core:
+                stop, asked = core.engine.stop, []
+                core.engine.stop = lambda *names: asked.append(names) or (len(asked) > 1 and stop(*names))  # type: ignore[method-assign]
+                await core.create(stage("hold"))
+                await core.file("began-1")
+                began = time.monotonic()
+                await core.store.stop(US, "test", "j")
+                await core.until(Status.STOPPED)
+                assert time.monotonic() - began < STOP_SECONDS
 
         run(test)
 

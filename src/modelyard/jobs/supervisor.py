@@ -129,10 +129,10 @@ class Supervisor:
 
     async def _end(self, claim: Claim, attempt: int) -> State:
         """Asks an attempt to stop, waits for a while, and kills what is left."""
-        self._engine.stop(claim.task, attempt)
         deadline = time.monotonic() + STOP_SECONDS
         while isinstance(self._engine.state(claim.task, attempt), Running) and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+            self._engine.stop(claim.task, attempt)  # each time: one that has just begun has no process to ask yet
+            await asyncio.sleep(0.05)
         await asyncio.to_thread(self._engine.kill, claim.task, attempt)
         return self._engine.state(claim.task, attempt)
 
