@@ -216,7 +216,8 @@ class LinkPrediction:
         relation = self.decoder.relation
         vectors = (output[head], output[tail], relation[kind], relation[kind + self.decoder.num_relations])
         cubes = [(vector.abs() ** 3).sum() for vector in vectors]
-        return torch.stack(cubes).sum() / head.numel()
+        mean: Tensor = torch.stack(cubes).sum() / head.numel()
+        return mean
 
     def _ranks(self, output: Tensor, edges: Tensor) -> tuple[Tensor, float]:
         """The rank of every answer, tail and head questions of all edges, and the mean cross entropy."""

@@ -1,5 +1,6 @@
 """A processed graph as tensors: the constant inputs of a model, in the shape in which it multiplies them."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,10 @@ from torch_geometric import EdgeIndex
 
 from modelyard.workloads.graph.adjacency import Adjacency
 from modelyard.workloads.graph.data import Graph
+
+# Torch says both of these once in every process, and so in every trial's log; the patterns are checked when they are built.
+torch.sparse.check_sparse_tensor_invariants.disable()
+warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
 
 
 @dataclass(frozen=True)

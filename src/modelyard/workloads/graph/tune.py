@@ -112,6 +112,7 @@ class Search:
         first = self._learn_from_before()
         for trial in self._recorded():
             self._take(trial)
+        _LOG.info("%d trials; not tuned: %s", self._total, self._constant)
         waiting = [number for number in range(self._total) if number not in self._finished]
         parallel = max(1, min(int(self._context.parameters["max_parallel"]), self._context.cores))
         with selectors.DefaultSelector() as selector:
@@ -226,7 +227,7 @@ class Search:
                 "seed": seed,
             },
         )
-        _LOG.info("trial %d begins with %s", number, {**self._constant, **tuned})
+        _LOG.info("trial %d begins with %s", number, tuned or "the defaults")
         self._running[number] = Running(trial, asked, worker, time.monotonic())
         selector.register(worker.channel, selectors.EVENT_READ, number)
 
