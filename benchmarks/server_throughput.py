@@ -3,7 +3,8 @@
 Modelyard answers GetMLModelTrainingJob of a job that was really processed and trained, with its read of SQLite.
 moto_server (in memory, the emulator that Python's users of AWS reach for) answers GetModelCustomizationJob of a job
 made through boto3. Both requests carry signed headers of the same form, and every answer must be a success.
-wrk: one thread, 16 connections. boto3: one client, one request after the other.
+wrk: one thread, 16 connections; "cpu us" is the server's processor time for one of its answers. boto3: one client, one
+request after the other.
 Sides alternate; what counts is the ratio of the medians.
 """
 
@@ -31,11 +32,11 @@ def run(quick: bool) -> Report:
         ours, theirs = modelyard.client("neptunedata"), moto.client("bedrock")
 
         def measure_modelyard() -> dict[str, float]:
-            found = load(modelyard.url + PATH, modelyard.signed(PATH, "neptune-db"), seconds)
+            found = load(modelyard, PATH, "neptune-db", seconds)
             return found | latency(lambda: ours.get_ml_model_training_job(id=JOB), calls)
 
         def measure_moto() -> dict[str, float]:
-            found = load(moto.url + MOTO_PATH, moto.signed(MOTO_PATH, "bedrock"), seconds)
+            found = load(moto, MOTO_PATH, "bedrock", seconds)
             return found | latency(lambda: theirs.get_model_customization_job(jobIdentifier=Moto.JOB), calls)
 
         report.measure({"modelyard": measure_modelyard, "moto_server": measure_moto}, rounds)

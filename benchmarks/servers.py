@@ -1,5 +1,6 @@
 """The servers that are measured, each a process of its own: Modelyard, and moto as its users run it."""
 
+import json
 import os
 import runpy
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
+from urllib.request import urlopen
 
 import boto3
 import psutil
@@ -100,6 +102,25 @@ class Modelyard(Server):
                 continue
         return found
 
+    def workers(self) -> list[psutil.Process]:
+        """Of `tasks`, all but the resident parents, which stay to fork for the next job."""
+        return [one for one in self.tasks() if not _is_resident(one.pid)]
+
+    def events(self, job: str) -> list[dict[str, Any]]:
+        """What the search of a training job has reported, without its phases before the first epoch.
+
+        `time` is seconds since the epoch, `trial` a number; the end of a trial carries its `state`.
+        """
+        found: list[dict[str, Any]] = []
+        since = "1.0"
+        while True:
+            with urlopen(f"{self.url}/-/jobs/events?id={job}&stage=search&since={since}") as answer:
+                page = json.load(answer)
+            if not page["more"]:
+                return [event for event in found if "trial" in event]
+            found += page["events"]
+            since = page["since"]
+
     def process_small_graph(self, id: str) -> None:
         """Runs a data processing job over 60 nodes."""
         write = runpy.run_path(str(ROOT / "tests" / "graphs.py"))["write_communities"]
@@ -160,6 +181,14 @@ class Moto(Server):
             outputDataConfig={"s3Uri": "s3://bench/out"},
             hyperParameters={"epochCount": "1"},
         )
+
+
+def _is_resident(pid: int) -> bool:
+    """Whether this leads a session of its own and forks for others: what it forks is in its session."""
+    try:
+        return os.getsid(pid) == pid and b"runner.resident" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (ProcessLookupError, FileNotFoundError):
+        return False
 
 
 def answers(port: int) -> bool:
