@@ -12,7 +12,7 @@ from torch_geometric import EdgeIndex
 from modelyard.workloads.graph.adjacency import Adjacency
 from modelyard.workloads.graph.data import Graph
 
-# Torch says both of these once in every process, and so in every trial's log; the patterns are checked when they are built.
+# Torch says both of these once in every process, and so in every trial's log; patterns are checked as they are built.
 torch.sparse.check_sparse_tensor_invariants.disable()
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
 
