@@ -1,27 +1,23 @@
 """A search of 8 trials, 2 at once, beside the same search in one serial script, and that on plain PyTorch Geometric.
 
-`python benchmarks/graph_search.py GRAPH` where GRAPH is the processed folder of Cora. All three propose with the same
-sampler, give up weak trials with the same pruner, stop early by the same rule, and search the ranges that processing
-wrote. Everything from the first proposal to the last result counts; imports do not (a task finds them in memory).
-Rounds are interleaved, each with a seed of its own. Prints a table and, as the last line, JSON.
+All three propose with the same sampler, give up weak trials with the same pruner, stop early by the same rule, and
+search the ranges that processing wrote, on Cora. Everything from the first proposal to the last result counts; imports
+do not (a task finds them in memory). Each round has a seed of its own.
 """
 
-import json
-import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import click
 import optuna
 import torch
 from graph_plain import MergedGCN
 from graph_step import Cora
-from graph_tasks import searched
-from rich.console import Console
-from rich.table import Table
+from graph_tasks import export, processed, searched
+from rounds import Bar, Report, main
 from torch.nn import functional
 
 from modelyard.workloads.graph.data import TRAIN, VALID, read_graph
@@ -70,7 +66,9 @@ class Scripts:
             if early.stops(value):
                 return
 
-    def study(self, train: Train, trials: int, seed: int) -> float:
+    def study(self, which: str, trials: int, seed: int) -> float:
+        """The best validation accuracy of a whole search with one of the two."""
+        train: Train = getattr(self, which)
         study = optuna.create_study(direction="maximize", pruner=pruner())
         study.enqueue_trial({"num-hidden": 32, "num-epochs": 200, "lr": 0.01})
         for number in range(trials):
@@ -96,46 +94,39 @@ class Scripts:
         return max(values)
 
 
-@click.command()
-@click.argument("folder", type=click.Path(exists=True, path_type=Path))
-@click.option("--trials", default=8)
-@click.option("--parallel", default=2)
-@click.option("--rounds", default=3)
-def main(folder: Path, trials: int, parallel: int, rounds: int) -> None:
+class Searches:
+    """The three sides; each keeps count of its rounds, for the seed."""
+
+    def __init__(self, folder: Path, trials: int) -> None:
+        self.folder, self.trials = folder, trials
+        self.scripts = Scripts(folder)
+        self.seeds: Counter[str] = Counter()
+
+    def measure(self, side: str) -> dict[str, float]:
+        seed = self.seeds[side]
+        self.seeds[side] += 1
+        began = time.perf_counter()
+        best = self.ours(seed) if side == "modelyard" else self.scripts.study(side, self.trials, seed)
+        return {"seconds": time.perf_counter() - began, "best validation": best}
+
+    def ours(self, seed: int) -> float:
+        with tempfile.TemporaryDirectory() as scratch:
+            return float(searched(self.folder, Path(scratch) / "search", self.trials, 2, seed)["value"])
+
+
+def run(quick: bool) -> Report:
+    """Searches in rounds."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    times: dict[str, list[float]] = {"modelyard": [], "serial": [], "plain": []}
-    best: dict[str, list[float]] = {name: [] for name in times}
-    for seed in range(rounds):
-        runs: dict[str, Callable[[], float]] = {
-            "modelyard": lambda seed=seed: whole_search(folder, trials, parallel, seed),
-            "serial": lambda seed=seed: script(folder, "serial", trials, seed),
-            "plain": lambda seed=seed: script(folder, "plain", trials, seed),
-        }
-        for name, run in runs.items():
-            began = time.perf_counter()
-            best[name].append(run())
-            times[name].append(time.perf_counter() - began)
-    ours = statistics.median(times["modelyard"])
-    table = Table("search", "seconds", "ours / this", "best validation")
-    for name, values in times.items():
-        median = statistics.median(values)
-        table.add_row(name, f"{median:.1f}", f"{ours / median:.2f}", f"{statistics.median(best[name]):.4f}")
-    Console().print(table)
-    settings: dict[str, Any] = {"trials": trials, "parallel": parallel, "rounds": rounds}
-    ratios = {name: ours / statistics.median(values) for name, values in times.items()}
-    print(json.dumps({"settings": settings, "seconds": times, "ratios": ratios, "best": best}))
-
-
-def whole_search(folder: Path, trials: int, parallel: int, seed: int) -> float:
-    with tempfile.TemporaryDirectory() as scratch:
-        return float(searched(folder, Path(scratch) / "search", trials, parallel, seed)["value"])
-
-
-def script(folder: Path, which: str, trials: int, seed: int) -> float:
-    scripts = Scripts(folder)
-    return scripts.study(getattr(scripts, which), trials, seed)
+    report = Report("8 trials, 2 at once, on Cora")
+    with tempfile.TemporaryDirectory() as folder:
+        searches = Searches(processed(export("cora"), Path(folder) / "cora"), 2 if quick else 8)
+        sides = {side: partial(searches.measure, side) for side in ("modelyard", "serial", "plain")}
+        report.measure(sides, 1 if quick else 3)
+    for side, high in (("serial", 0.7), ("plain", 0.3)):
+        report.bars.append(Bar(f"our time over {side}", report.ratio("seconds", "modelyard", side), high=high))
+    return report
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

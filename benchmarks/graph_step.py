@@ -1,23 +1,21 @@
 """One training step on Cora: Modelyard's R-GCN beside the same model written plainly with PyTorch Geometric.
 
-`python benchmarks/graph_step.py GRAPH` where GRAPH is the processed folder of Cora. One thread; rounds are
-interleaved, and medians over rounds are compared. Accuracy: test accuracy at the best validation epoch, over several
-seeds. The `*_input` rows drop out the features too. Prints a table and, as the last line, JSON.
+One thread, 64 hidden channels, dropout 0.5; the sides called `... input dropout` drop out the features too. `gcn` is
+the same function as ours (both directions merged, see `graph_plain.py`), `rgcn` is PyG's `RGCNConv` over both
+directions. Accuracy is that of the test nodes at the best validation epoch, mean of several seeds.
 """
 
-import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import click
 import torch
-import torch_geometric
 from graph_plain import MergedGCN, TwoRelationRGCN
-from rich.console import Console
-from rich.table import Table
+from graph_tasks import export, processed
+from rounds import Bar, Report, main
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,7 +27,10 @@ from modelyard.workloads.graph.objectives import objective_for
 from modelyard.workloads.graph.tensors import SparseMatrix, graph_tensors
 from modelyard.workloads.graph.train import dimensions_of, optimizer_for
 
-LR, WEIGHT_DECAY = 0.01, 1e-3
+LR, WEIGHT_DECAY, HIDDEN, DROPOUT = 0.01, 1e-3, 64, 0.5
+
+Parts = tuple[nn.Module, Callable[[], Tensor], torch.optim.Optimizer]
+"""A model, its forward pass over the whole graph, and its optimizer."""
 
 
 class Cora:
@@ -49,18 +50,16 @@ class Cora:
         self.labels = torch.from_numpy(arrays["labels"])
         self.split = torch.from_numpy(arrays["split"])
 
-    def ours(self, hidden: int, dropout: float, input_dropout: bool) -> tuple[nn.Module, Callable[[], Tensor], Any]:
-        settings = Hyperparameters(num_hidden=hidden, dropout=dropout, lr=LR, l2norm=WEIGHT_DECAY)
+    def ours(self, input_dropout: bool) -> Parts:
+        settings = Hyperparameters(num_hidden=HIDDEN, dropout=DROPOUT, lr=LR, l2norm=WEIGHT_DECAY)
         objective = objective_for(self.graph, settings, torch.device("cpu"))
         model = RGCN(dimensions_of(self.graph, self.adjacency, objective), settings, bool(self.adjacency.own.any()))
-        model.encoder.dropout = dropout if input_dropout else 0.0
+        model.encoder.dropout = DROPOUT if input_dropout else 0.0
         return model, lambda: model(self.tensors)[0], optimizer_for(nn.ModuleDict({"model": model}), model, settings)
 
-    def plain(
-        self, kind: type[nn.Module], hidden: int, dropout: float, input_dropout: bool
-    ) -> tuple[nn.Module, Callable[[], Tensor], Any]:
+    def plain(self, kind: type[nn.Module], input_dropout: bool) -> Parts:
         classes = len(self.graph.task.classes)
-        model = kind(self.x.size(1), hidden, classes, dropout, dropout if input_dropout else 0.0)
+        model = kind(self.x.size(1), HIDDEN, classes, DROPOUT, DROPOUT if input_dropout else 0.0)
         optimizer = torch.optim.Adam(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
         return model, lambda: model(self.x, self.edge_index), optimizer
 
@@ -71,7 +70,9 @@ class Cora:
         functional.cross_entropy(forward()[train], self.labels[train]).backward()
         optimizer.step()
 
-    def accuracy(self, model: nn.Module, forward: Callable[[], Tensor], optimizer: Any, epochs: int) -> float:
+    def accuracy(
+        self, model: nn.Module, forward: Callable[[], Tensor], optimizer: torch.optim.Optimizer, epochs: int
+    ) -> float:
         best, found = (-1.0, 0.0), 0.0
         for _ in range(epochs):
             self.step(model, forward, optimizer)
@@ -86,55 +87,46 @@ class Cora:
         return found
 
 
-@click.command()
-@click.argument("folder", type=click.Path(exists=True, path_type=Path))
-@click.option("--hidden", default=64)
-@click.option("--dropout", default=0.5)
-@click.option("--rounds", default=7)
-@click.option("--steps", default=20)
-@click.option("--seeds", default=5)
-@click.option("--epochs", default=100)
-def main(folder: Path, hidden: int, dropout: float, rounds: int, steps: int, seeds: int, epochs: int) -> None:
+def run(quick: bool) -> Report:
+    """Times steps in rounds, then trains to compare accuracy."""
     torch.set_num_threads(1)
-    cora = Cora(read_graph(folder))
-    makers: dict[str, Callable[[], tuple[nn.Module, Callable[[], Tensor], Any]]] = {}
-    for suffix, drops in (("", False), ("_input", True)):
-        makers[f"modelyard{suffix}"] = lambda drops=drops: cora.ours(hidden, dropout, drops)
-        makers[f"pyg_gcn{suffix}"] = lambda drops=drops: cora.plain(MergedGCN, hidden, dropout, drops)
-        makers[f"pyg_rgcn{suffix}"] = lambda drops=drops: cora.plain(TwoRelationRGCN, hidden, dropout, drops)
-    models = {name: make() for name, make in makers.items()}
-    times: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(rounds):
-        for name, parts in models.items():
-            cora.step(*parts)
-            began = time.perf_counter()
-            for _ in range(steps):
-                cora.step(*parts)
-            times[name].append((time.perf_counter() - began) / steps * 1e3)
-    accuracy: dict[str, list[float]] = {}
-    for name in ("modelyard", "pyg_gcn", "modelyard_input", "pyg_gcn_input"):
-        for seed in range(seeds):
-            torch.manual_seed(seed)
-            accuracy.setdefault(name, []).append(cora.accuracy(*makers[name](), epochs))
-    show(times, accuracy, {"hidden": hidden, "dropout": dropout, "rounds": rounds, "steps": steps, "epochs": epochs})
+    with tempfile.TemporaryDirectory() as folder:
+        return compare(Cora(read_graph(processed(export("cora"), Path(folder) / "cora"))), quick)
 
 
-def show(times: dict[str, list[float]], accuracy: dict[str, list[float]], settings: dict[str, Any]) -> None:
-    table = Table("model", "ms a step", "ratio to ours", "test accuracy")
-    result: dict[str, Any] = {"settings": settings | versions(), "steps": {}}
-    for name, values in times.items():
-        ours = statistics.median(times["modelyard_input" if name.endswith("_input") else "modelyard"])
-        median = statistics.median(values)
-        mean = statistics.fmean(accuracy[name]) if name in accuracy else None
-        result["steps"][name] = {"ms": median, "ratio": median / ours, "all_ms": values, "accuracy": accuracy.get(name)}
-        table.add_row(name, f"{median:.2f}", f"{median / ours:.1f}", "" if mean is None else f"{mean:.4f}")
-    Console().print(table)
-    print(json.dumps(result))
+def compare(cora: Cora, quick: bool) -> Report:
+    makers: dict[str, Callable[[], Parts]] = {}
+    for suffix, drops in (("", False), (", input dropout", True)):
+        makers[f"modelyard{suffix}"] = partial(cora.ours, drops)
+        makers[f"plain gcn{suffix}"] = partial(cora.plain, MergedGCN, drops)
+        makers[f"plain rgcn{suffix}"] = partial(cora.plain, TwoRelationRGCN, drops)
+    report = Report("One training step on Cora")
+    sides = {name: partial(timed, cora, make(), 5 if quick else 20) for name, make in makers.items()}
+    report.measure(sides, 2 if quick else 7)
+    for suffix, low in (("", 2), (", input dropout", 10)):
+        ratio = report.ratio("ms", f"plain gcn{suffix}", f"modelyard{suffix}")
+        report.bars.append(Bar(f"plain gcn's step over ours{suffix}", ratio, low=low))
+    seeds, epochs = (1, 20) if quick else (5, 100)
+    for name in ("modelyard, input dropout", "plain gcn, input dropout"):
+        found = [accuracy(cora, makers[name], seed, epochs) for seed in range(seeds)]
+        report.medians[name]["accuracy"] = statistics.fmean(found)
+    ours, plain = (report.medians[f"{name}, input dropout"]["accuracy"] for name in ("modelyard", "plain gcn"))
+    report.bars.append(Bar("our accuracy above plain gcn's", ours - plain, low=-0.01))
+    return report
 
 
-def versions() -> dict[str, str]:
-    return {"torch": torch.__version__, "torch_geometric": torch_geometric.__version__, "threads": "1"}
+def timed(cora: Cora, parts: Parts, steps: int) -> dict[str, float]:
+    cora.step(*parts)
+    began = time.perf_counter()
+    for _ in range(steps):
+        cora.step(*parts)
+    return {"ms": (time.perf_counter() - began) / steps * 1e3}
+
+
+def accuracy(cora: Cora, make: Callable[[], Parts], seed: int, epochs: int) -> float:
+    torch.manual_seed(seed)
+    return cora.accuracy(*make(), epochs)
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

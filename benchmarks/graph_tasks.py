@@ -5,6 +5,7 @@ This process stands for the resident parent: it has imported the libraries, ran 
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,15 @@ import torch
 
 from modelyard.runner.context import Channel, Context, Worker
 from modelyard.workloads.graph import process, train, tune
+
+DATA = Path(os.environ.get("MODELYARD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def export(name: str) -> Path:
+    """A data set's folder; ends the benchmark, with the reason, where it is absent."""
+    if not (DATA / name).is_dir():
+        sys.exit(f"the data set {name} is not at {DATA}; set MODELYARD_TEST_DATA to its folder")
+    return DATA / name
 
 
 def fork(entry_point: str, parameters: Mapping[str, Any]) -> Worker:
