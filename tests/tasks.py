@@ -64,6 +64,12 @@ def work(channel: Channel, parameters: Mapping[str, Any]) -> None:
     time.sleep(600)
 
 
+def say(context: Context) -> Mapping[str, Any]:
+    """Prints what it is given, then works like `hold`."""
+    print(context.parameters["text"], flush=True)
+    return hold(context)
+
+
 def state_folder(data: Path, task: str) -> Path:
     return data / "tasks" / task / "state"
 
