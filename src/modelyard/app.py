@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -35,6 +36,10 @@ log = logging.getLogger(__name__)
 
 class DataFolderTaken(Exception):
     """Another server uses the data folder."""
+
+
+class CannotListen(Exception):
+    """The address is another program's, or not this machine's."""
 
 
 class Application:
@@ -99,21 +104,23 @@ class Application:
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Prints one line when it listens. DataFolderTaken if another server does."""
+    """Serves until SIGTERM or SIGINT. Prints one line when it listens.
+
+    DataFolderTaken if another server uses the data folder, CannotListen if the address cannot be had.
+    """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     lock = _lock(settings.data_dir)
     try:
-        uvloop.run(_serve(settings))
+        with _listen(settings.host, settings.port) as listener:
+            uvloop.run(_serve(settings, listener))
     finally:
         os.close(lock)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, listener: socket.socket) -> None:
     application = Application(settings)
     config = uvicorn.Config(
         application.endpoint,
-        host=settings.host,
-        port=settings.port,
         http="httptools",
         lifespan="off",
         log_config=None,
@@ -125,8 +132,7 @@ async def _serve(settings: Settings) -> None:
     server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]  # ours end the process with status 0
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
-    listener = config.bind_socket()
-    announcer = asyncio.create_task(_announce(server, settings, *listener.getsockname()[:2]))
+    announcer = asyncio.create_task(_announce(server, settings, listener))
     supervisor = asyncio.create_task(application.supervisor.run())
     try:
         await server.serve(sockets=[listener])
@@ -137,11 +143,22 @@ async def _serve(settings: Settings) -> None:
         application.close()
 
 
-async def _announce(server: uvicorn.Server, settings: Settings, host: str, port: int) -> None:
+def _listen(host: str, port: int) -> socket.socket:
+    """Listens; no child inherits the socket, else a task that outlives the server would keep the port."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = str(error.strerror or error).partition(" (")[0]
+        raise CannotListen(f"cannot listen on {host} port {port}: {reason}; --port 0 picks a free port") from None
+
+
+async def _announce(server: uvicorn.Server, settings: Settings, listener: socket.socket) -> None:
     """Writes `server.json` and prints the one line of standard output, once the server answers."""
     while not server.started:
         await asyncio.sleep(0.005)
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     half = settings.data_dir / ".server.json"
     half.write_text(json.dumps({"url": url, "pid": os.getpid()}))
     half.replace(settings.data_dir / "server.json")

@@ -94,14 +94,14 @@ def serve(host: str, port: int, data_dir: Path, slots: int, max_body: int, allow
             f"{host} can be reached from other machines, and whoever connects can be any account: signatures are not "
             "checked. Listen on 127.0.0.1, or say --allow-remote if all who reach it may do everything."
         )
-    from modelyard.app import DataFolderTaken
+    from modelyard.app import CannotListen, DataFolderTaken
     from modelyard.app import serve as run
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         run(Settings(data_dir, host, port, slots, max_body))
-    except DataFolderTaken as taken:
-        raise click.ClickException(str(taken)) from None
+    except (DataFolderTaken, CannotListen) as error:
+        raise click.ClickException(str(error)) from None
 
 
 @main.command()

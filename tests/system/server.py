@@ -29,11 +29,11 @@ class Server:
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "Server":
+    def start(self, port: int = 0) -> "Server":
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "modelyard", "serve", "--port", "0", "--data-dir", str(self.folder)],
+                [sys.executable, "-m", "modelyard", "serve", "--port", str(port), "--data-dir", str(self.folder)],
                 stdout=subprocess.PIPE,
                 stderr=log,
             )

@@ -51,7 +51,7 @@ class Bars:
             for trial in [] if stage["status"] in FINAL else run.running:
                 bar = _bar(trial.epoch, trial.epochs)
                 bars.add_row(_line(f"  trial {trial.number}"), bar, _line(trial_told(trial)))
-        self._live.update(bars)
+        self._live.update(bars, refresh=True)
 
 
 def _stage_bar(stage: Stage, run: Run) -> ProgressBar:
