@@ -177,6 +177,17 @@ class TestTheServersProcess:
         side.until(Status.COMPLETED)
         assert side.job().stages[0].attempt == 1
 
+    def test_ends_at_once_though_a_log_is_followed(self, side: Side) -> None:
+        side.create(stage("say", parameters={"text": "hello"}))
+        with started("jobs", "logs", "-f", "j", "--endpoint-url", side.server.url) as following:
+            assert following.stdout is not None
+            assert following.stdout.readline() == "hello\n"
+            assert side.server.terminate() == 0
+            assert following.wait(30) == 1
+            assert following.stderr is not None
+            assert "does not answer" in following.stderr.read()
+        assert "ERROR" not in (side.server.folder / "server.log").read_text()
+
     @pytest.mark.slow
     def test_is_stopped_by_the_command_with_all_that_it_started(self, side: Side) -> None:
         side.create(stage("hold"))

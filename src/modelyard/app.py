@@ -130,8 +130,13 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     )
     server = uvicorn.Server(config)
     server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]  # ours end the process with status 0
+
+    def end() -> None:
+        application.pages.close()
+        server.should_exit = True
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
+        asyncio.get_running_loop().add_signal_handler(number, end)
     announcer = asyncio.create_task(_announce(server, settings, listener))
     supervisor = asyncio.create_task(application.supervisor.run())
     try:

@@ -23,6 +23,11 @@ class Logs:
     def __init__(self, store: Store, engine: Engine) -> None:
         self._store = store
         self._engine = engine
+        self._closed = False
+
+    def close(self) -> None:
+        """Ends what is followed, as a server must that is about to end."""
+        self._closed = True
 
     async def read(self, task: str, follow: bool) -> AsyncGenerator[str, None]:
         """The text of a task's log, in pieces; NotFound if there is no such task.
@@ -38,7 +43,7 @@ class Logs:
                 async for piece in self._attempt(task, attempt, follow):
                     yield piece
                 attempt += 1
-            elif follow and not standing.status.final:
+            elif follow and not (standing.status.final or self._closed):
                 yield ""
                 await asyncio.sleep(POLL_SECONDS)
             else:
@@ -50,7 +55,7 @@ class Logs:
             standing = self._store.standing(task)  # asked before reading: what is written later has a reader later
             while piece := await asyncio.to_thread(log.read):
                 yield piece
-            if not follow or standing.attempt > attempt or standing.status.final:
+            if not follow or standing.attempt > attempt or standing.status.final or self._closed:
                 return
             yield ""
             await asyncio.sleep(POLL_SECONDS)

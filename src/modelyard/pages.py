@@ -115,6 +115,10 @@ class Pages:
         """The address of a task's log, good for hours: for the owner alone to hand on."""
         return base_url + self._links.path(task)
 
+    def close(self) -> None:
+        """Ends the answers that would go on and on."""
+        self._logs.close()
+
     async def _json(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one of the views."""
         try:
