@@ -21,10 +21,10 @@ from rounds import Bar, Report, main
 from torch.nn import functional
 
 from modelyard.workloads.graph.data import TRAIN, VALID, read_graph
-from modelyard.workloads.graph.hyperparameters import Hyperparameters
-from modelyard.workloads.graph.search_space import read_search_space
-from modelyard.workloads.graph.train import EarlyStop, Evaluation, Score, fit
-from modelyard.workloads.graph.tune import pruner, sampler
+from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+from modelyard.workloads.graph.training.search_space import read_search_space
+from modelyard.workloads.graph.training.train import EarlyStop, Evaluation, Score, fit
+from modelyard.workloads.graph.training.tune import pruner, sampler
 
 Train = Callable[[Hyperparameters, int, Callable[[float], None]], None]
 

@@ -19,13 +19,13 @@ from rounds import Bar, Report, main
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modelyard.workloads.graph.adjacency import build_adjacency, decide_relations
 from modelyard.workloads.graph.data import TEST, TRAIN, VALID, Graph, read_graph
-from modelyard.workloads.graph.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.models.rgcn import RGCN
-from modelyard.workloads.graph.objectives import objective_for
-from modelyard.workloads.graph.tensors import SparseMatrix, graph_tensors
-from modelyard.workloads.graph.train import dimensions_of, optimizer_for
+from modelyard.workloads.graph.training.adjacency import build_adjacency, decide_relations
+from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+from modelyard.workloads.graph.training.objectives import objective_for
+from modelyard.workloads.graph.training.tensors import SparseMatrix, graph_tensors
+from modelyard.workloads.graph.training.train import dimensions_of, optimizer_for
 
 LR, WEIGHT_DECAY, HIDDEN, DROPOUT = 0.01, 1e-3, 64, 0.5
 

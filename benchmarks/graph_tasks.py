@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from modelyard.runner.context import Channel, Context, Worker
-from modelyard.workloads.graph import process, train, tune
+from modelyard.workloads.graph.processing import process
+from modelyard.workloads.graph.training import train, tune
 
 DATA = Path(os.environ.get("MODELYARD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -10,7 +10,7 @@ import pytest
 
 from modelyard.runner.context import Context
 from modelyard.workloads.graph.data import Graph, read_graph
-from modelyard.workloads.graph.process import run
+from modelyard.workloads.graph.processing.process import run
 
 DATA = Path(os.environ.get("MODELYARD_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 

@@ -120,5 +120,5 @@ class Endpoints:
 
 
 def _serving(job: Job, name: str) -> Stage:
-    spec = TaskSpec("modelyard.workloads.graph.serve:run", inputs={"model": artifacts(job)}, gentle=False)
+    spec = TaskSpec("modelyard.workloads.graph.inference.serve:run", inputs={"model": artifacts(job)}, gentle=False)
     return Stage(name="serving", run=name, spec=spec)

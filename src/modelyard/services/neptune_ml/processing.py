@@ -38,7 +38,7 @@ class DataProcessing:
             inputs["previous"] = processed_graph(parent)
         run = run_name(id, "preloading", stamp())
         spec = TaskSpec(
-            "modelyard.workloads.graph.process:run",
+            "modelyard.workloads.graph.processing.process:run",
             parameters={"configuration": _configuration(request), "model_type": request.get("modelType")},
             inputs=inputs,
             cores=min(CORES, self._backend.slots),

@@ -64,7 +64,7 @@ class ModelTraining:
         parallel = request.get("maxHPOParallelTrainingJobs", DEFAULT_PARALLEL)
         trials = request.get("maxHPONumberOfTrainingJobs", DEFAULT_TRIALS)
         return TaskSpec(
-            "modelyard.workloads.graph.tune:run",
+            "modelyard.workloads.graph.training.tune:run",
             parameters={
                 "max_trials": trials,
                 "max_parallel": parallel,
@@ -83,11 +83,12 @@ class ModelTraining:
     def describe(self, call: Call, job: Job) -> dict[str, Any]:
         """The managing job, which spans all stages, and the stages whose turn has come."""
         search, transform = job.stages
-        models = [{"name": managing_run(job), "arn": arn(job.owner, "model", managing_run(job))}]
+        run = managing_run(job)
+        models = [{"name": run, "arn": arn(job.owner, "model", run)}]
         return {
             "processingJob": {
-                "name": managing_run(job),
-                "arn": self.arn(job),
+                "name": run,
+                "arn": arn(job.owner, "processing-job", run),
                 "status": STATUS_WORDS[job.status],
                 "outputLocation": artifacts(job),
                 "failureReason": job.failure,
@@ -102,7 +103,7 @@ class ModelTraining:
 def transform_spec(graph: str, model: str) -> TaskSpec:
     """The task that applies a model to a graph; both are the URIs of folders."""
     inputs = {"graph": graph, "model": model}
-    return TaskSpec("modelyard.workloads.graph.transform:run", inputs=inputs, family="graph")
+    return TaskSpec("modelyard.workloads.graph.inference.transform:run", inputs=inputs, family="graph")
 
 
 def trained_model(job: Job) -> str:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch_geometric.nn import RGCNConv
 
-from modelyard.workloads.graph.adjacency import build_adjacency, decide_relations
 from modelyard.workloads.graph.data import Task
-from modelyard.workloads.graph.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions, RGCNLayer
-from modelyard.workloads.graph.tensors import SparseMatrix, graph_tensors, moments
+from modelyard.workloads.graph.training.adjacency import build_adjacency, decide_relations
+from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+from modelyard.workloads.graph.training.tensors import SparseMatrix, graph_tensors, moments
 
 
 def test_layer_equals_that_of_pyg(two_communities: Callable[..., Any], tmp_path: Path) -> None:

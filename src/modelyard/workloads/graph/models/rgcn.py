@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modelyard.workloads.graph.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.models.dropout import dropout
-from modelyard.workloads.graph.tensors import GraphTensors, SparseMatrix, moments
+from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+from modelyard.workloads.graph.training.tensors import GraphTensors, SparseMatrix, moments
 
 
 @dataclass(frozen=True)

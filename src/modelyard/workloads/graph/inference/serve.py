@@ -1,0 +1,152 @@
+"""The serving task of a graph model: answers by NumPy from what the transform wrote. It never imports torch."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelyard.runner.context import Context, InputError
+from modelyard.runner.serving import RequestError, serve
+from modelyard.workloads.graph.inference.ids import NodeIds, read_mapped
+from modelyard.workloads.graph.inference.ranking import Ranked, rank_links, rank_neighbours, read_known
+from modelyard.workloads.graph.inference.requests import Request, read_request
+from modelyard.workloads.graph.inference.served import read_served
+
+_QUICK_CELLS = 200_000
+"""Scores of one request that may be computed on the event loop; more of them go to a thread."""
+_MOST_CELLS = 1_000_000_000
+"""Scores that one request may ask for; this many take seconds."""
+
+Output = list[dict[str, Any]]
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Serves the transform output `inputs["model"]` at the Unix socket `parameters["socket"]`, until it is stopped.
+
+    InputError if the folder holds no model, or a damaged one.
+    """
+    try:
+        model = Model(context.inputs["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"the model's artifacts are missing or damaged ({reason}); transform or train again"
+        ) from error
+    context.report(1, phase="serving", total=1)
+    serve(context, Path(context.parameters["socket"]), model.answer)
+    return {}
+
+
+class Model:
+    """A trained model's answers. Its arrays are mapped into memory, and nothing is computed before it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        serving = folder / "serving"
+        self._served = read_served(serving)
+        self._ids = NodeIds(serving / "ids")
+        self._embeddings = read_mapped(folder / "embeddings" / "entity.npy")
+        if self._served.task == "link_predict":
+            known = [serving / "known" / str(number) for number in range(len(self._served.targets))]
+            self._vectors = {mode: read_mapped(serving / f"{end}_vectors.npy") for mode, end in _ENDS.items()}
+            self._known = {mode: [read_known(one / f"{end}s") for one in known] for mode, end in _ENDS.items()}
+        else:
+            self._scores = read_mapped(serving / "scores.npy")
+
+    async def answer(self, header: Mapping[str, Any], body: bytes) -> tuple[Mapping[str, Any], bytes]:
+        """Answers one InvokeEndpoint request; RequestError says what is wrong with it."""
+        request = read_request(body, self._served.task)
+        cells = len(request.ids) * self._served.num_nodes if request.mode else 0
+        if cells > _MOST_CELLS:
+            most = max(1, _MOST_CELLS // self._served.num_nodes)
+            raise RequestError(f"{len(request.ids)} items are too many to rank all nodes for; send at most {most}")
+        quick = cells <= _QUICK_CELLS
+        output = self.predict(request) if quick else await asyncio.to_thread(self.predict, request)
+        return {"status": 200, "content_type": "application/json"}, json.dumps({"output": output}).encode()
+
+    def predict(self, request: Request) -> Output:
+        """The answers to the items of a request, in their order."""
+        if request.mode is None:
+            return self._node_predictions(request)
+        return self._neighbours(request) if request.mode == "embed_knn" else self._links(request)
+
+    def _node_predictions(self, request: Request) -> Output:
+        served = self._served
+        if request.property not in (None, served.label_property):
+            raise RequestError(f"this endpoint predicts {served.label_property!r}, not {request.property!r}")
+        rows = self._rows(request, served.node_type)
+        output = _unknown(request, (served.node_type,), served.node_types)
+        places = np.flatnonzero(rows >= 0)
+        predictions = self._described(self._scores[rows[places] - served.offsets[served.node_type]], request.top)
+        for place, prediction in zip(places.tolist(), predictions, strict=True):
+            output[place] = {"id": request.ids[place], "predictions": prediction}
+        return output
+
+    def _described(self, scores: np.ndarray, top: int) -> Iterator[Output]:
+        """Each node's classes and their probabilities; or its number, which has no score."""
+        if self._served.task == "node_regression":
+            return ([{"value": value, "score": None}] for value in scores[:, 0].tolist())
+        places = np.argmax(scores, axis=1)[:, None] if top == 1 else np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        names = [[self._served.classes[place] for place in row] for row in places.tolist()]
+        pairs = zip(names, np.take_along_axis(scores, places, axis=1).tolist(), strict=True)
+        return ([{"value": n, "score": s} for n, s in zip(*pair, strict=True)] for pair in pairs)
+
+    def _links(self, request: Request) -> Output:
+        served, mode = self._served, request.mode
+        assert mode is not None
+        ends = {number: served.targets[number].ends(mode) for number in served.targets_of(request)}
+        output = _unknown(request, (near for near, _ in ends.values()), served.node_types)
+        answered = np.zeros(len(request.ids), bool)
+        for number, (near, far) in ends.items():
+            rows = self._rows(request, near)
+            places = np.flatnonzero((rows >= 0) & ~answered)
+            answered[places] = True
+            known, nodes = self._known[mode][number], (rows[places] - served.offsets[near]).tolist()
+            ranked = rank_links(
+                near=self._embeddings[rows[places]],
+                vector=self._vectors[mode][number],
+                candidates=self._embeddings[served.rows(far)],
+                top=request.top,
+                hidden=[known.of(node) for node in nodes] if request.exclude else None,
+            )
+            self._fill(output, places, ranked, served.offsets[far])
+        return output
+
+    def _neighbours(self, request: Request) -> Output:
+        """Nearest nodes of `tailNodeType`, or of the node's own type; the node itself is never among them."""
+        served = self._served
+        own, far = served.type_number(request.head_type), served.type_number(request.tail_type)
+        rows = self._rows(request, far if own is None else own)
+        if own is None:
+            rows = np.where(rows < 0, self._rows(request, None), rows)
+        output = _unknown(request, () if own is None else (own,), served.node_types)
+        types = np.searchsorted(served.offsets, rows, "right") - 1 if far is None else np.full(len(rows), far)
+        for number in np.unique(types[rows >= 0]).tolist():
+            places, span = np.flatnonzero((types == number) & (rows >= 0)), served.rows(number)
+            inside = (rows[places] >= span.start) & (rows[places] < span.stop)
+            itself = np.where(inside, rows[places] - span.start, -1)
+            ranked = rank_neighbours(self._embeddings[rows[places]], self._embeddings[span], request.top, itself)
+            self._fill(output, places, ranked, span.start)
+        return output
+
+    def _fill(self, output: Output, places: np.ndarray, ranked: list[Ranked], offset: int) -> None:
+        for place, (far, scores) in zip(places.tolist(), ranked, strict=True):
+            pairs = zip((far + offset).tolist(), scores.tolist(), strict=True)
+            predictions = [{"value": self._ids.id(row), "score": score} for row, score in pairs]
+            output[place] = {"id": output[place]["id"], "predictions": predictions}
+
+    def _rows(self, request: Request, node_type: int | None) -> np.ndarray:
+        span = self._served.rows(node_type)
+        return self._ids.rows([str(item) for item in request.ids], span.start, span.stop)
+
+
+_ENDS = {"predict_tail": "tail", "predict_head": "head"}
+
+
+def _unknown(request: Request, types: Any, names: tuple[str, ...]) -> Output:
+    """An answer for each item that says its node is not known; those that are known take its place."""
+    of_type = " or ".join(dict.fromkeys(names[number] for number in types))
+    where = f"in this model's graph, of type {of_type}" if of_type else "in this model's graph"
+    return [{"id": item, "predictions": [], "error": f"no node {str(item)[:200]!r} is {where}"} for item in request.ids]

@@ -1,0 +1,219 @@
+"""Transform: applies a trained model to a processed graph, and writes what users, their tools and endpoints read.
+
+The graph may be newer than the one of training, with more nodes and edges. Learned embeddings are found by raw id; a
+new node that would need one gets the mean embedding of its type (Amazon Neptune User Guide, "Artifacts produced by
+model training in Neptune ML"). Metrics are those of training: they are copied, never computed again.
+"""
+
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from modelyard.runner.context import Context, InputError, Stopped
+from modelyard.workloads.graph.data import TEST, VALID, Graph, read_graph
+from modelyard.workloads.graph.inference.artifacts import (
+    write_config,
+    write_instance_recommendation,
+    write_mapping,
+    write_package,
+)
+from modelyard.workloads.graph.inference.ids import write_index
+from modelyard.workloads.graph.inference.predictions import (
+    LinkQuestions,
+    write_link_predictions,
+    write_node_predictions,
+)
+from modelyard.workloads.graph.inference.ranking import known_links, write_known
+from modelyard.workloads.graph.inference.served import Served, Target
+from modelyard.workloads.graph.training.adjacency import build_adjacency, node_offsets
+from modelyard.workloads.graph.training.checkpoint import Checkpoint, read_checkpoint
+from modelyard.workloads.graph.training.tensors import graph_tensors
+from modelyard.workloads.graph.training.trained_on import TrainedOn, read_trained_on, rows_in_training
+
+_COPIED = (
+    "trials.json",
+    "eval_metrics_info.json",
+    "test_metrics_info.json",
+    "training_job_details.json",
+    "tuning_job_details.json",
+)
+_PACKED = ("model.json", "model.safetensors", "trained_on.json")
+
+_log = logging.getLogger(__name__)
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Entry point. inputs: `graph` (processed) and `model` (a search's output). Gives counts and warnings."""
+    graph, folder, output = read_graph(context.inputs["graph"]), context.inputs["model"], context.output
+    trained_on = read_trained_on(folder)
+    trained_on.check(graph)
+    _phase(context, 1, "rebuilding the model")
+    checkpoint, added = on_graph(read_checkpoint(folder), graph, folder)
+    _phase(context, 2, "computing embeddings")
+    vectors, embeddings = infer(checkpoint, graph)
+    _phase(context, 3, "writing embeddings")
+    _write_embeddings(graph, embeddings, output)
+    _phase(context, 4, "writing predictions")
+    if graph.task.type == "link_predict":
+        result = _write_links(graph, embeddings, checkpoint.weights["decoder.relation"].numpy(), output)
+    else:
+        result = _write_node_scores(graph, node_scores(graph, vectors, trained_on), trained_on, output)
+    _phase(context, 5, "writing artifacts")
+    _write_artifacts(graph, folder, trained_on, output)
+    return {"nodes": sum(one.num_nodes for one in graph.node_types), "nodes_added": added, **result}
+
+
+def on_graph(checkpoint: Checkpoint, graph: Graph, folder: Path) -> tuple[Checkpoint, dict[str, int]]:
+    """The checkpoint for the nodes of `graph`, and how many nodes with a learned embedding are new, by type."""
+    dims = tuple(tuple(feature.dim for feature in one.features) for one in graph.node_types)
+    _check_features(checkpoint, graph, dims)
+    weights, added = dict(checkpoint.weights), {}
+    for number, node_type in enumerate(graph.node_types):
+        if (name := f"model.encoder.embeddings.{number}") in weights:
+            rows = torch.from_numpy(rows_in_training(graph, number, folder))
+            weights[name] = _placed(weights[name], rows)
+            if new := int((rows < 0).sum()):
+                added[node_type.name] = new
+                _log.info("%d nodes of type %s are new: they get its mean embedding", new, node_type.name)
+    num_nodes = tuple(node_type.num_nodes for node_type in graph.node_types)
+    return replace(checkpoint, weights=weights, dimensions=replace(checkpoint.dimensions, num_nodes=num_nodes)), added
+
+
+def infer(checkpoint: Checkpoint, graph: Graph) -> tuple[Tensor, np.ndarray]:
+    """The model's output `[num_nodes, out_channels]`, and node embeddings, float32 `[num_nodes, channels]`.
+
+    Embeddings are the output itself for link prediction, and what goes into the last layer for node tasks.
+    """
+    adjacency = build_adjacency(graph, checkpoint.relations, checkpoint.hyperparameters.use_self_loop)
+    with torch.no_grad():
+        vectors, hidden = checkpoint.restore()(graph_tensors(graph, adjacency))
+    return vectors, (vectors if graph.task.type == "link_predict" else hidden).numpy()
+
+
+def node_scores(graph: Graph, vectors: Tensor, trained_on: TrainedOn) -> np.ndarray:
+    """Probabilities `[nodes of the type, classes]`, or values `[nodes of the type, 1]` in the label's own unit."""
+    assert graph.task.node_type is not None
+    scores = vectors[_span(graph, graph.task.node_type)[1]]
+    if graph.task.type == "node_regression":
+        return (scores * trained_on.deviation + trained_on.mean).numpy()
+    return (scores.sigmoid() if graph.task.multilabel else scores.softmax(1)).numpy()
+
+
+def _placed(embedding: Tensor, rows: Tensor) -> Tensor:
+    """Learned embeddings in the order of `rows`; their mean where a row is -1."""
+    placed = embedding[rows.clamp(min=0)]
+    placed[rows < 0] = embedding.mean(0)
+    return placed
+
+
+def _check_features(checkpoint: Checkpoint, graph: Graph, dims: tuple[tuple[int, ...], ...]) -> None:
+    for node_type, before, now in zip(graph.node_types, checkpoint.dimensions.feature_dims, dims, strict=True):
+        if before != now:
+            raise InputError(
+                f"the features of node type {node_type.name!r} have {list(now)} columns, and had {list(before)} when "
+                f"the model was trained; process the data with previousDataProcessingJobId, or train again"
+            )
+
+
+def _write_embeddings(graph: Graph, embeddings: np.ndarray, output: Path) -> None:
+    (output / "embeddings").mkdir()
+    np.save(output / "embeddings" / "entity.npy", embeddings)
+    write_index(
+        output / "serving" / "ids",
+        (
+            piece["id"].to_list()
+            for number in range(len(graph.node_types))
+            for piece in pl.read_parquet(graph.ids_path(number)).iter_slices(100_000)
+        ),
+    )
+
+
+def _write_node_scores(graph: Graph, scores: np.ndarray, trained_on: TrainedOn, output: Path) -> dict[str, Any]:
+    np.save(output / "serving" / "scores.npy", scores)
+    write_node_predictions(graph, scores, trained_on.classes, output)
+    return {"predictions": len(scores)}
+
+
+def _write_links(graph: Graph, embeddings: np.ndarray, relation: np.ndarray, output: Path) -> dict[str, Any]:
+    """Vectors and known links for serving, and the CSV. relation: `[2 * targets, channels]`, tails first."""
+    targets = [number for number, edge_type in enumerate(graph.edge_types) if edge_type.target]
+    tails, heads = np.split(relation, 2)
+    np.save(output / "embeddings" / "relation.npy", tails)
+    np.save(output / "serving" / "tail_vectors.npy", tails)
+    np.save(output / "serving" / "head_vectors.npy", heads)
+    questions = [
+        _questions(graph, number, embeddings, tails[place], output / "serving" / "known" / str(place))
+        for place, number in enumerate(targets)
+    ]
+    listed, total = write_link_predictions(questions, output)
+    if listed < total:
+        _log.info(
+            "predictions.csv lists %d of %d pairs of node and relation; the endpoint answers for all", listed, total
+        )
+    return {"predictions": listed}
+
+
+def _questions(graph: Graph, number: int, embeddings: np.ndarray, vector: np.ndarray, known: Path) -> LinkQuestions:
+    """Writes the links that serving can leave out, those of training, and gives the questions for the CSV.
+
+    The CSV lists links that are new to the whole graph; the endpoint leaves out what the model has seen, so that
+    held-out links can be found by asking.
+    """
+    edge_type, arrays = graph.edge_types[number], graph.edges(number)
+    (source, heads), (dest, tails) = (_span(graph, name) for name in (edge_type.source, edge_type.dest))
+    seen = arrays["edge_index"][:, ~np.isin(arrays["split"], (VALID, TEST))]
+    write_known(known / "tails", known_links(seen[0], seen[1]))
+    write_known(known / "heads", known_links(seen[1], seen[0]))
+    return LinkQuestions(
+        relation=edge_type.relation,
+        head_ids=pl.read_parquet(graph.ids_path(source))["id"],
+        tail_ids=pl.read_parquet(graph.ids_path(dest))["id"],
+        heads=embeddings[heads],
+        tails=embeddings[tails],
+        vector=vector,
+        known=known_links(*arrays["edge_index"]),
+    )
+
+
+def _span(graph: Graph, node_type: str) -> tuple[int, slice]:
+    """A node type's number and its rows among all nodes."""
+    number = graph.node_type_index(node_type)
+    return number, slice(*node_offsets(graph)[number : number + 2].tolist())
+
+
+def _write_artifacts(graph: Graph, folder: Path, trained_on: TrainedOn, output: Path) -> None:
+    offsets = tuple(node_offsets(graph).tolist())
+    targets = [one for one in graph.edge_types if one.target]
+    Served(
+        task=graph.task.type,
+        node_types=trained_on.node_types,
+        offsets=offsets,
+        node_type=graph.node_type_index(graph.task.node_type) if graph.task.node_type else 0,
+        label_property=graph.task.property,
+        classes=trained_on.classes,
+        targets=tuple(
+            Target(graph.node_type_index(one.source), one.relation, graph.node_type_index(one.dest)) for one in targets
+        ),
+    ).write(output / "serving")
+    write_mapping(graph, trained_on.classes, offsets, output / "mapping.info")
+    write_config(graph, "rgcn", output / "config.json")
+    for name in _COPIED:
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, output / name)
+    write_package([*(folder / name for name in _PACKED), output / "config.json"], output / "model.tar.gz")
+    write_instance_recommendation(output)
+
+
+def _phase(context: Context, step: int, phase: str) -> None:
+    """Reports a phase; raises Stopped if the task is asked to stop."""
+    if context.should_stop():
+        raise Stopped
+    context.report(step, phase=phase, total=5)
+    _log.info(phase)

@@ -1,0 +1,158 @@
+"""The labels of a node task: classes or numbers, and the split of the labelled nodes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from modelyard.runner.context import InputError
+from modelyard.workloads.graph.data import NONE, TRAIN, VALID, Task, TaskType, read_graph
+from modelyard.workloads.graph.processing.encoders import split_categories
+from modelyard.workloads.graph.processing.export import Export, LabelSpec, NodeFile
+from modelyard.workloads.graph.processing.features import parse_numbers
+from modelyard.workloads.graph.processing.nodes import NodeIndex, label_cells
+from modelyard.workloads.graph.processing.splits import SPLIT, mark, random_split
+from modelyard.workloads.graph.processing.table import Table, open_table
+
+MAX_LABEL_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Labels:
+    """`values` and `split` as `labels.safetensors` holds them, and the task with its classes."""
+
+    task: Task
+    values: np.ndarray
+    split: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def num_labelled(self) -> int:
+        """Nodes that have a label."""
+        return int(_is_labelled(self.values).sum())
+
+
+def read_labels(
+    export: Export,
+    files: Sequence[NodeFile],
+    index: NodeIndex,
+    cells: pl.Series,
+    random: np.random.Generator,
+    previous: Path | None = None,
+) -> Labels:
+    """Labels and split of the node type of `files`. Raises InputError.
+
+    A node of an earlier job keeps its split, so that what a model was trained on never becomes its test.
+    """
+    spec = next(label for file in files for label in file.labels)
+    split, cells = _custom_split(export, files, index, cells)
+    known = read_graph(previous).task.classes if previous else None
+    values, classes = _values(spec, index, cells, known)
+    labelled = _is_labelled(values)
+    if not labelled.any():
+        raise InputError(f"{spec.place}: no node of type {index.name!r} has a value in the column {spec.column!r}")
+    warnings = _warnings(spec, split, labelled, classes)
+    if not spec.split_files:
+        split = _split_at_random(spec, values, labelled, random, previous)
+    split[~labelled] = NONE
+    for part, code in (("train", TRAIN), ("valid", VALID)):
+        if not (split == code).any() and (part == "train" or spec.split_files or spec.split_rate[1]):
+            raise InputError(f"{spec.place}: no labelled node of type {index.name!r} is in the {part} split")
+    multilabel = spec.task == "classification" and spec.separator is not None
+    kind: TaskType = "node_class" if spec.task == "classification" else "node_regression"
+    return Labels(Task(kind, index.name, spec.column, classes, multilabel), values, split, tuple(warnings))
+
+
+def _custom_split(
+    export: Export, files: Sequence[NodeFile], index: NodeIndex, cells: pl.Series
+) -> tuple[np.ndarray, pl.Series]:
+    """The splits that files give, and the labels with those that the files override."""
+    split = np.full(len(index), NONE, np.uint8)
+    for file, spec, part, table in _split_tables(export, files):
+        id_column = table.column(file.id_column)
+        label = table.column(spec.column) if table.has_column(spec.column) else None
+        for batch in table.batches([id_column, *([label] if label else [])]):
+            rows = index.rows(batch, id_column)
+            mark(split, rows, SPLIT[part], batch, id_column)
+            if label:
+                cells = _override(cells, rows, label_cells(batch, label, spec))
+    return split, cells
+
+
+def _split_tables(export: Export, files: Sequence[NodeFile]) -> Iterator[tuple[NodeFile, LabelSpec, str, Table]]:
+    seen = set()
+    for file in files:
+        for spec in file.labels:
+            for part, name in spec.split_files.items():
+                if (part, name) not in seen:
+                    seen.add((part, name))
+                    path = export.path(name, f"{spec.place}.custom_split_filenames.{part}")
+                    yield file, spec, part, open_table(path, name, file.separator)
+
+
+def _override(cells: pl.Series, rows: np.ndarray, labels: pl.Series) -> pl.Series:
+    given = pl.DataFrame({"row": rows, "given": labels}).filter(pl.col("given") != "").unique("row", keep="last")
+    every = pl.DataFrame({"row": np.arange(len(cells), dtype=np.uint32), "cell": cells})
+    joined = every.join(given, on="row", how="left", maintain_order="left")
+    return joined.select(pl.coalesce("given", "cell"))["given"]
+
+
+def _values(
+    spec: LabelSpec, index: NodeIndex, cells: pl.Series, known: tuple[str, ...] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    if spec.task == "regression":
+        return parse_numbers(cells).astype(np.float32), ()
+    rows, labels = split_categories(cells, spec.separator)
+    classes = tuple(labels.unique().sort().to_list()) if known is None else known
+    numbers = labels.replace_strict(list(classes), list(range(len(classes))), default=-1, return_dtype=pl.Int64)
+    codes = numbers.to_numpy()
+    if len(new := np.flatnonzero(codes < 0)):
+        raise InputError(
+            f"the label {labels[int(new[0])]!r} of node {index.ids[int(rows[new[0]])]!r} of type {index.name!r} "
+            f"is no class of the previous job; process without previousDataProcessingJobId"
+        )
+    if spec.separator is None:
+        single = np.full(len(cells), -1, np.int64)
+        single[rows] = codes
+        return single, classes
+    if len(cells) * len(classes) > MAX_LABEL_BYTES:
+        raise InputError(
+            f"{spec.place}: {len(classes)} classes for {len(cells)} nodes are too many for a multi-label task"
+        )
+    many = np.zeros((len(cells), len(classes)), np.uint8)
+    many[rows, codes] = 1
+    return many, classes
+
+
+def _is_labelled(values: np.ndarray) -> np.ndarray:
+    if values.ndim == 2:
+        return np.asarray(values.any(axis=1))
+    return ~np.isnan(values) if values.dtype == np.float32 else values >= 0
+
+
+def _split_at_random(
+    spec: LabelSpec,
+    values: np.ndarray,
+    labelled: np.ndarray,
+    random: np.random.Generator,
+    previous: Path | None,
+) -> np.ndarray:
+    split = np.full(len(values), NONE, np.uint8)
+    if previous:
+        earlier = read_graph(previous).labels()["split"]
+        split[: len(earlier)] = earlier
+    rows = np.flatnonzero(labelled & (split == NONE))
+    by_class = spec.task == "classification" and spec.separator is None
+    split[rows] = random_split(values[rows] if by_class else np.zeros(len(rows)), spec.split_rate, random)
+    return split
+
+
+def _warnings(spec: LabelSpec, split: np.ndarray, labelled: np.ndarray, classes: tuple[str, ...]) -> list[str]:
+    warnings = []
+    if lost := int(((split != NONE) & ~labelled).sum()):
+        warnings.append(f"{lost} nodes of the split files have no label {spec.column!r} and are in no split")
+    if len(classes) == 1:
+        warnings.append(f"every label {spec.column!r} is {classes[0]!r}: there is nothing to tell apart")
+    return warnings

@@ -1,0 +1,1 @@
+"""From a processed graph to a trained model."""

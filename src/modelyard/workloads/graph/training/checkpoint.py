@@ -1,0 +1,73 @@
+"""A trained model on disk: its weights, and a JSON document of everything needed to build it again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from modelyard.runner.context import write_by_rename
+from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions
+from modelyard.workloads.graph.training.adjacency import Relation
+from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained R-GCN.
+
+    relations: those of message passing, by number of edge type, in the order of the weights. self_weight: whether
+    layers have a weight for a node's own vector. weights: by name; those of the decoder begin with `decoder.`, the
+    rest with `model.`.
+    """
+
+    hyperparameters: Hyperparameters
+    dimensions: Dimensions
+    relations: tuple[Relation, ...]
+    self_weight: bool
+    weights: Mapping[str, Tensor]
+
+    def restore(self, decoder: nn.Module | None = None) -> RGCN:
+        """Builds the model, ready to predict; fills `decoder`'s weights too if one is given."""
+        model = RGCN(self.dimensions, self.hyperparameters, self.self_weight)
+        model.load_state_dict(self._under("model."))
+        if decoder is not None:
+            decoder.load_state_dict(self._under("decoder."))
+        return model.eval()
+
+    def _under(self, prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in self.weights.items() if name.startswith(prefix)}
+
+
+def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
+    """Writes `model.safetensors`, then `model.json`; a folder that has the second is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_by_rename(folder / "model.safetensors", save(dict(checkpoint.weights)))
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "model": "rgcn",
+        "hyperparameters": checkpoint.hyperparameters.names(),
+        "dimensions": checkpoint.dimensions.document(),
+        "relations": [asdict(relation) for relation in checkpoint.relations],
+        "self_weight": checkpoint.self_weight,
+    }
+    write_by_rename(folder / "model.json", json.dumps(document, indent=1).encode())
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Reads what `write_checkpoint` wrote."""
+    document = json.loads((folder / "model.json").read_text())
+    if document["format"] != FORMAT:
+        raise ValueError(f"{folder / 'model.json'} has format {document['format']!r}; this version reads {FORMAT}")
+    return Checkpoint(
+        hyperparameters=Hyperparameters.from_names(document["hyperparameters"]),
+        dimensions=Dimensions.from_document(document["dimensions"]),
+        relations=tuple(Relation(**relation) for relation in document["relations"]),
+        self_weight=document["self_weight"],
+        weights=load_file(folder / "model.safetensors"),
+    )

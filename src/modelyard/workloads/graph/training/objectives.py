@@ -1,0 +1,308 @@
+"""What a graph model is trained for: the loss of a batch of targets, and how good it is on a split."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modelyard.runner.context import InputError
+from modelyard.workloads.graph.data import TRAIN, VALID, Graph
+from modelyard.workloads.graph.models.distmult import DistMult
+from modelyard.workloads.graph.training import evaluate
+from modelyard.workloads.graph.training.adjacency import node_offsets
+from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+
+_SCORES_AT_ONCE = 1 << 24
+_MOST_SCORES = 1 << 28
+
+
+class Objective(Protocol):
+    """What training needs to know of a task.
+
+    out_channels: what the graph model gives for each node.
+    """
+
+    out_channels: int
+
+    @property
+    def decoder(self) -> nn.Module | None:
+        """Weights beyond the graph model."""
+        ...
+
+    def batches(self) -> Iterator[Tensor]:
+        """One epoch's training targets, shuffled where they make several batches."""
+        ...
+
+    def loss(self, output: Tensor, batch: Tensor) -> Tensor:
+        """The loss of a batch, given the graph model's output `[num_nodes, out_channels]`."""
+        ...
+
+    def validate(self, output: Tensor, metric: str, topk: int) -> tuple[float, float]:
+        """A metric and the loss on the validation split."""
+        ...
+
+    def report(self, output: Tensor, split: int) -> dict[str, Any] | None:
+        """All metrics of a split as they are written for the user; None where the split is empty."""
+        ...
+
+
+def objective_for(graph: Graph, hyperparameters: Hyperparameters, device: torch.device) -> Objective:
+    """The objective of a graph's task."""
+    if graph.task.type == "link_predict":
+        return LinkPrediction(graph, hyperparameters, device)
+    return NodePrediction(graph, hyperparameters, device)
+
+
+class NodePrediction:
+    """Classification (one label or several) or regression of the nodes of one type."""
+
+    decoder = None
+
+    def __init__(self, graph: Graph, hyperparameters: Hyperparameters, device: torch.device) -> None:
+        self._task = graph.task
+        assert graph.task.node_type is not None
+        arrays = graph.labels()
+        offset = int(node_offsets(graph)[graph.node_type_index(graph.task.node_type)])
+        self.labels = torch.from_numpy(arrays["labels"]).to(device)
+        if graph.task.multilabel or graph.task.type == "node_regression":
+            self.labels = self.labels.float()
+        self._rows = {
+            int(split): torch.from_numpy(np.flatnonzero(arrays["split"] == split)).to(device)
+            for split in np.unique(arrays["split"])
+        }
+        if TRAIN not in self._rows or VALID not in self._rows:
+            missing = "training" if TRAIN not in self._rows else "validation"
+            raise InputError(
+                f"no {missing} nodes: no node of type {graph.task.node_type!r} with the property "
+                f"{graph.task.property!r} is in that split; check the label's split_rate or custom_split_filenames"
+            )
+        self.nodes = slice(offset, offset + len(self.labels))
+        self.out_channels = len(graph.task.classes) if graph.task.type == "node_class" else 1
+        self._batch_size = hyperparameters.batch_size
+        self._weight = self._class_weight() if hyperparameters.use_class_weight else None
+        train = self.labels[self._rows[TRAIN]]
+        self.mean, self.deviation = 0.0, 1.0
+        if graph.task.type == "node_regression":
+            self.mean, self.deviation = float(train.mean()), float(train.std(correction=0)) or 1.0
+
+    def batches(self) -> Iterator[Tensor]:
+        """Rows of training nodes."""
+        return _shuffled(self._rows[TRAIN], self._batch_size)
+
+    def loss(self, output: Tensor, batch: Tensor) -> Tensor:
+        """Cross entropy, binary cross entropy, or squared error in units of the training labels' deviation."""
+        output, labels = output[self.nodes][batch], self.labels[batch]
+        if self._task.type == "node_regression":
+            return functional.mse_loss(output[:, 0], (labels - self.mean) / self.deviation)
+        if self._task.multilabel:
+            return functional.binary_cross_entropy_with_logits(output, labels, pos_weight=self._weight)
+        return functional.cross_entropy(output, labels, self._weight)
+
+    @torch.no_grad()
+    def validate(self, output: Tensor, metric: str, topk: int) -> tuple[float, float]:
+        """The metric and the loss on the validation nodes."""
+        rows = self._rows[VALID]
+        loss = float(self.loss(output, rows))
+        scores, labels = self.predictions(output)[rows], self.labels[rows]
+        if self._task.type == "node_regression":
+            return float(((scores[:, 0] - labels) ** 2).mean()), loss
+        return evaluate.class_metric(metric, scores, labels, topk), loss
+
+    @torch.no_grad()
+    def report(self, output: Tensor, split: int) -> dict[str, Any] | None:
+        """A classification report, or errors of a regression."""
+        if split not in self._rows:
+            return None
+        rows = self._rows[split]
+        scores, labels = self.predictions(output)[rows], self.labels[rows]
+        if self._task.type == "node_regression":
+            return dict(evaluate.regression_report(scores[:, 0], labels))
+        return evaluate.classification_report(scores, labels, self._task.classes)
+
+    def predictions(self, output: Tensor) -> Tensor:
+        """Logits `[nodes of the type, classes]`, or values `[nodes of the type, 1]` in the label's own unit."""
+        return output[self.nodes] * self.deviation + self.mean
+
+    def _class_weight(self) -> Tensor:
+        labels = self.labels[self._rows[TRAIN]]
+        if self._task.multilabel:
+            positive = labels.sum(0)
+            return (len(labels) - positive) / positive.clamp(min=1)
+        count = torch.bincount(labels, minlength=self.out_channels).float()
+        return torch.where(count > 0, len(labels) / ((count > 0).sum() * count.clamp(min=1)), 0.0)
+
+
+class LinkPrediction:
+    """Which node stands at the other end of an edge: DistMult over the graph model's vectors.
+
+    Every edge asks two questions, for its tail and for its head; the candidates are all nodes of that end's type.
+    """
+
+    def __init__(self, graph: Graph, hyperparameters: Hyperparameters, device: torch.device) -> None:
+        self._hyperparameters = hyperparameters
+        offsets = node_offsets(graph)
+        targets = [number for number, edge_type in enumerate(graph.edge_types) if edge_type.target]
+        heads, tails, kinds, splits, ends = [], [], [], [], []
+        for kind, number in enumerate(targets):
+            arrays, edge_type = graph.edges(number), graph.edge_types[number]
+            source, dest = graph.node_type_index(edge_type.source), graph.node_type_index(edge_type.dest)
+            heads.append(arrays["edge_index"][0] + offsets[source])
+            tails.append(arrays["edge_index"][1] + offsets[dest])
+            kinds.append(np.full(len(arrays["split"]), kind))
+            splits.append(arrays["split"])
+            ends.append((source, dest))
+        split = np.concatenate(splits) if splits else np.zeros(0)
+        if not (split == TRAIN).any() or not (split == VALID).any():
+            missing = "validation" if (split == TRAIN).any() else "training"
+            raise InputError(f"no {missing} edges: check the split of the link prediction's edge types")
+        edges = np.stack([np.concatenate(heads), np.concatenate(tails), np.concatenate(kinds)])
+        self.decoder = DistMult(len(targets), hyperparameters.num_hidden).to(device)
+        self.out_channels = hyperparameters.num_hidden
+        self._questions = _Questions(edges, ends, [slice(*pair) for pair in pairwise(offsets)])
+        self._edges = {int(one): torch.from_numpy(edges[:, split == one]).to(device) for one in np.unique(split)}
+
+    def batches(self) -> Iterator[Tensor]:
+        """Training edges `[3, n]`: head, tail, edge type."""
+        edges = self._edges[TRAIN]
+        for chosen in _shuffled(torch.arange(edges.size(1), device=edges.device), self._hyperparameters.batch_size):
+            yield edges if len(chosen) == edges.size(1) else edges[:, chosen]
+
+    def loss(self, output: Tensor, batch: Tensor) -> Tensor:
+        """Cross entropy of the true end among all candidates or `num-negs` drawn ones, and the regularisation."""
+        total = sum((self._losses(output, asked) for asked in self._questions.of(batch)), output.new_zeros(()))
+        loss = total / (2 * batch.size(1))
+        if coefficient := self._hyperparameters.regularization_coef:
+            loss = loss + coefficient * self._cubes(output, batch)
+        return loss
+
+    @torch.no_grad()
+    def validate(self, output: Tensor, metric: str, topk: int) -> tuple[float, float]:
+        """Mean reciprocal rank (filtered) and cross entropy among all candidates, on the validation edges."""
+        ranks, loss = self._ranks(output, self._edges[VALID])
+        return evaluate.rank_metrics(ranks)["mrr"], loss
+
+    @torch.no_grad()
+    def report(self, output: Tensor, split: int) -> dict[str, Any] | None:
+        """Filtered rank metrics over both directions."""
+        if split not in self._edges:
+            return None
+        return dict(evaluate.rank_report(evaluate.rank_metrics(self._ranks(output, self._edges[split])[0])))
+
+    def _losses(self, output: Tensor, asked: "_Asked") -> Tensor:
+        """The sum of cross entropies of some questions' answers."""
+        query, candidates = self._query(output, asked), output[asked.nodes]
+        count = self._hyperparameters.num_negs
+        if count == 0:
+            return _log_probabilities(query, candidates)[asked.of, asked.answer].sum().neg()
+        shape = (count,) if self._hyperparameters.neg_share else (len(asked.answer), count)
+        drawn = torch.randint(len(candidates), shape, device=output.device)
+        query = query[asked.of]
+        against = query @ candidates[drawn].t() if drawn.dim() == 1 else (query[:, None] * candidates[drawn]).sum(2)
+        against = against.masked_fill(drawn == asked.answer[:, None], -torch.inf)
+        true = (query * candidates[asked.answer]).sum(1, keepdim=True)
+        return -torch.cat([true, against], dim=1).log_softmax(1)[:, 0].sum()
+
+    def _query(self, output: Tensor, asked: "_Asked") -> Tensor:
+        return self.decoder.query(output.index_select(0, asked.anchor), asked.question)
+
+    def _cubes(self, output: Tensor, batch: Tensor) -> Tensor:
+        """The nuclear 3-norm of Lacroix et al. 2018, mean over the edges and both questions."""
+        head, tail, kind = batch
+        relation = self.decoder.relation
+        vectors = (output[head], output[tail], relation[kind], relation[kind + self.decoder.num_relations])
+        cubes = [(vector.abs() ** 3).sum() for vector in vectors]
+        mean: Tensor = torch.stack(cubes).sum() / head.numel()
+        return mean
+
+    def _ranks(self, output: Tensor, edges: Tensor) -> tuple[Tensor, float]:
+        """The rank of every answer, tail and head questions of all edges, and the mean cross entropy."""
+        ranks, loss = [], 0.0
+        for asked in self._questions.of(edges):
+            query, candidates = self._query(output, asked), output[asked.nodes]
+            for part in asked.parts(max(1, _SCORES_AT_ONCE // len(candidates))):
+                scores = query[part.of] @ candidates.t()
+                loss += float(functional.cross_entropy(scores, part.answer, reduction="sum"))
+                ranks.append(evaluate.filtered_ranks(scores, part.answer, self._questions.known(part)))
+        return torch.cat(ranks), loss / (2 * edges.size(1))
+
+
+def _log_probabilities(query: Tensor, candidates: Tensor) -> Tensor:
+    if len(query) * len(candidates) > _MOST_SCORES:
+        raise InputError(
+            f"{len(query)} questions a step against all {len(candidates)} nodes do not fit; set num-negs (1000 is a "
+            f"good start) or a smaller batch-size in model-hpo-configuration.json"
+        )
+    return (query @ candidates.t()).log_softmax(1)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Questions whose answers are nodes of one type, each question once, and all answers that are wanted.
+
+    anchor, question: `[num_questions]`, the known end and what is asked of it (see `DistMult.query`). of, answer:
+    `[num_answers]`, the question that an answer belongs to, and the answer's row among `nodes`.
+    """
+
+    anchor: Tensor
+    question: Tensor
+    of: Tensor
+    answer: Tensor
+    nodes: slice
+
+    def parts(self, size: int) -> Iterator["_Asked"]:
+        """The same with at most `size` answers at a time."""
+        for of, answer in zip(self.of.split(size), self.answer.split(size), strict=True):
+            yield _Asked(self.anchor, self.question, of, answer, self.nodes)
+
+
+class _Questions:
+    """Turns edges into questions, and knows every true answer of the whole graph (for filtered ranks)."""
+
+    def __init__(self, edges: np.ndarray, ends: list[tuple[int, int]], nodes: list[slice]) -> None:
+        self._nodes = nodes
+        self._kinds = 2 * len(ends)
+        self._answer_type = torch.tensor([dest for _, dest in ends] + [source for source, _ in ends])
+        head, tail, kind = edges
+        key = np.concatenate([head * self._kinds + kind, tail * self._kinds + kind + len(ends)])
+        answer = np.concatenate([tail, head])
+        order = np.argsort(key, kind="stable")
+        self._keys, begin = np.unique(key[order], return_index=True)
+        self._begin = np.append(begin, len(order))
+        self._answers = answer[order]
+
+    def of(self, edges: Tensor) -> list[_Asked]:
+        """The questions that edges `[3, n]` ask, by type of answer."""
+        head, tail, kind = edges
+        question = torch.cat([kind, kind + self._kinds // 2])
+        key = torch.cat([head, tail]) * self._kinds + question
+        answer, answer_type = torch.cat([tail, head]), self._answer_type.to(edges.device)[question]
+        asked = []
+        for node_type in self._answer_type.unique().tolist():
+            chosen = (answer_type == node_type).nonzero()[:, 0]
+            keys, of = key[chosen].unique(return_inverse=True)
+            nodes = self._nodes[node_type]
+            if len(chosen):
+                parts = (keys // self._kinds, keys % self._kinds, of, answer[chosen] - nodes.start)
+                asked.append(_Asked(*parts, nodes))
+        return asked
+
+    def known(self, asked: _Asked) -> tuple[Tensor, Tensor]:
+        """Rows and columns of all true answers, one row for each wanted answer."""
+        key = (asked.anchor * self._kinds + asked.question)[asked.of].cpu().numpy()
+        place = np.searchsorted(self._keys, key)
+        begin, count = self._begin[place], self._begin[place + 1] - self._begin[place]
+        row = np.repeat(np.arange(len(key)), count)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+        column = self._answers[np.repeat(begin, count) + within] - asked.nodes.start
+        return torch.from_numpy(row).to(asked.of.device), torch.from_numpy(column).to(asked.of.device)
+
+
+def _shuffled(rows: Tensor, batch_size: int) -> Iterator[Tensor]:
+    if len(rows) <= batch_size:
+        return iter((rows,))
+    return iter(rows[torch.randperm(len(rows), device=rows.device)].split(batch_size))

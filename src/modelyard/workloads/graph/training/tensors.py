@@ -1,0 +1,124 @@
+"""A processed graph as tensors: the constant inputs of a model, in the shape in which it multiplies them."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric import EdgeIndex
+
+from modelyard.workloads.graph.data import Graph
+from modelyard.workloads.graph.training.adjacency import Adjacency
+
+# Torch says both of these once in every process, and so in every trial's log; patterns are checked as they are built.
+torch.sparse.check_sparse_tensor_invariants.disable()
+warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+
+
+@dataclass(frozen=True)
+class SparseMatrix:
+    """A constant sparse matrix with its transpose at hand, so that the backward pass is a product like the forward one.
+
+    pattern: entries sorted by row, PyG's form with the transpose in its cache. value: float32 `[num_entries]`.
+    """
+
+    pattern: EdgeIndex
+    value: Tensor
+
+    @classmethod
+    def from_entries(
+        cls, row: np.ndarray, col: np.ndarray, value: np.ndarray, size: tuple[int, int], device: torch.device
+    ) -> "SparseMatrix":
+        """Builds the matrix from entries that are sorted by row."""
+        index = torch.from_numpy(np.stack([row, col]).astype(np.int64)).to(device)
+        pattern = EdgeIndex(index, sparse_size=size, sort_order="row").fill_cache_()
+        return cls(pattern, torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32)).to(device))
+
+    def matmul(self, dense: Tensor, value: Tensor | None = None) -> Tensor:
+        """The product with `dense` (`[num_columns, channels]`), with other values at the same places if given."""
+        product: Tensor = self.pattern.matmul(dense, input_value=self.value if value is None else value)
+        return product
+
+
+Block = Tensor | SparseMatrix
+"""One encoded feature of one node type: dense float32 `[num_nodes, dim]`, or sparse of that size."""
+
+
+@dataclass(frozen=True)
+class GraphTensors:
+    """What a graph model reads at every step, on one device.
+
+    features: the blocks of each node type, in the order of its features. matrix: the stacked adjacency of all
+    relations, `[num_rows, num_nodes]`; the first `sizes[0]` rows are relation 0's, and so on; `row_node` are the
+    rows' destinations. own: nodes whose own vector no relation brings in, bool `[num_nodes]`; None where that is
+    every node.
+    """
+
+    num_nodes: tuple[int, ...]
+    features: tuple[tuple[Block, ...], ...]
+    matrix: SparseMatrix
+    sizes: tuple[int, ...]
+    row_node: Tensor
+    own: Tensor | None
+
+    @property
+    def one_row_a_node(self) -> bool:
+        """Whether the stacked rows are exactly the nodes in their order: one relation that reaches all of them."""
+        return self.sizes == (sum(self.num_nodes),)
+
+
+def graph_tensors(graph: Graph, adjacency: Adjacency, device: torch.device | str = "cpu") -> GraphTensors:
+    """Puts a graph's features and adjacency on a device; rows of sparse features are scaled to length 1 (L2).
+
+    Word counts and the like are sparse; their direction says what a node is about, their length how much was said.
+    """
+    device = torch.device(device)
+    size = (len(adjacency.row_node), adjacency.num_nodes)
+    own = torch.from_numpy(adjacency.own).to(device)
+    return GraphTensors(
+        num_nodes=tuple(node_type.num_nodes for node_type in graph.node_types),
+        features=tuple(_blocks(graph, number, device) for number in range(len(graph.node_types))),
+        matrix=SparseMatrix.from_entries(adjacency.row, adjacency.col, adjacency.value, size, device),
+        sizes=tuple(np.diff(adjacency.row_ptr).tolist()),
+        row_node=torch.from_numpy(adjacency.row_node).to(device),
+        own=None if own.all() else own,
+    )
+
+
+def _blocks(graph: Graph, number: int, device: torch.device) -> tuple[Block, ...]:
+    node_type, arrays = graph.node_types[number], graph.features(number)
+    blocks: list[Block] = []
+    for place, feature in enumerate(node_type.features):
+        if feature.sparse:
+            indptr, values = arrays[f"{place}.indptr"], arrays[f"{place}.values"]
+            row = np.repeat(np.arange(node_type.num_nodes), np.diff(indptr))
+            length = np.sqrt(np.bincount(row, values.astype(np.float64) ** 2, node_type.num_nodes))
+            scaled = values / np.maximum(length, np.finfo(np.float32).tiny)[row]
+            size = (node_type.num_nodes, feature.dim)
+            blocks.append(SparseMatrix.from_entries(row, arrays[f"{place}.indices"], scaled, size, device))
+        else:
+            blocks.append(torch.from_numpy(arrays[str(place)]).to(device))
+    return tuple(blocks)
+
+
+def moments(blocks: Sequence[Block]) -> list[tuple[Tensor, Tensor]]:
+    """By how much to shift and divide each column of each block, `[dim]` each, so that all have a like scale.
+
+    That is the mean and the standard deviation, but: nothing for sparse blocks and for columns of zeros and ones, whose
+    rare ones would become huge; at least a tenth of the column's range, for the same reason; 1 for a constant column.
+    """
+    found = []
+    for block in blocks:
+        if isinstance(block, SparseMatrix):
+            dim = block.pattern.sparse_size(1)
+            found.append((torch.zeros(dim), torch.ones(dim)))
+            continue
+        deviation, mean = torch.std_mean(block.double(), dim=0, correction=0)
+        deviation = torch.maximum(deviation, (block.amax(0) - block.amin(0)).double() / 10)
+        constant = deviation <= 1e-6 * mean.abs().clamp(min=1e-12)
+        binary = ((block == 0) | (block == 1)).all(0)
+        shift, scale = torch.where(binary, 0.0, mean), torch.where(binary | constant, 1.0, deviation)
+        found.append((shift.float(), scale.float()))
+    return found

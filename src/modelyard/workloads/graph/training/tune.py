@@ -1,0 +1,412 @@
+"""The search stage of a training job: proposes settings, has workers try them, keeps the best model.
+
+Optuna asks and tells here, in memory; trials train in processes of their own, one thread each. What a finished trial
+found lies in `state/trials/<n>.json`, so a later attempt goes on where this one ended.
+"""
+
+import json
+import logging
+import selectors
+import shutil
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from modelyard.runner.context import Context, InputError, Stopped, Worker, write_by_rename
+from modelyard.workloads.graph.data import Graph, read_graph
+from modelyard.workloads.graph.training.adjacency import adjacency_path, build_adjacency, decide_relations
+from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+from modelyard.workloads.graph.training.search_space import (
+    LOWER_IS_BETTER,
+    Options,
+    Parameter,
+    SearchSpace,
+    read_search_space,
+)
+
+_LOG = logging.getLogger(__name__)
+_POLL_SECONDS = 0.25
+_SEEDS = 100_003
+_STARTUP_TRIALS = 8
+_STARTUP_PRUNED = 4
+_WARMUP_EVALUATIONS = 30
+_SECOND_CHANCES = 1
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+State = Literal["complete", "pruned", "failed"]
+
+
+@dataclass
+class Trial:
+    """One trial: what it was given, how it ended, and its evaluations (as `train.Score`).
+
+    parameters: the tuned ones, as Optuna knows them. hyperparameters: all, by AWS's names.
+    """
+
+    number: int
+    parameters: dict[str, Any]
+    hyperparameters: dict[str, Any]
+    seed: int
+    state: State | None = None
+    reason: str | None = None
+    wrong_input: bool = False
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def best(self, sign: int) -> dict[str, Any]:
+        """The best evaluation; of equal ones that with the lowest validation loss. `sign` is -1 if lower is better."""
+        return max(self.scores, key=lambda score: (sign * score["value"], -score["valid_loss"]))
+
+    def document(self, sign: int) -> dict[str, Any]:
+        """As `trials.json` holds it: `value` and `epoch` are the best evaluation's, None without any."""
+        best = self.best(sign) if self.scores else {"value": None, "epoch": None}
+        kept = ("number", "state", "reason", "hyperparameters", "seed", "seconds")
+        found = {"value": best["value"], "epoch": best["epoch"], "scores": self.scores}
+        return {name: getattr(self, name) for name in kept} | found
+
+
+def run(context: Context) -> Mapping[str, Any]:
+    """The entry point of the search stage.
+
+    inputs: `graph`, the processed graph with the search space beside it; optional `previous`, an earlier search's
+    output. parameters: `max_trials`, `max_parallel`, `model_name` (or None), `seed`. Raises InputError or
+    RuntimeError, with the first trial's reason, if every trial failed, and Stopped.
+    """
+    graph = read_graph(context.inputs["graph"])
+    space = read_search_space(graph.folder, graph, context.parameters.get("model_name"))
+    search = Search(context, graph, space)
+    search.run()
+    return search.finish()
+
+
+class Search:
+    """One attempt at a search."""
+
+    def __init__(self, context: Context, graph: Graph, space: SearchSpace) -> None:
+        self._context = context
+        self._graph = graph
+        self._space = space
+        self._total = int(context.parameters["max_trials"])
+        self._seed = int(context.parameters.get("seed", 0))
+        self._tuned = space.tuned(self._total)
+        self._constant = space.constant(self._total)
+        self._sign = -1 if space.evaluation["metric"] in LOWER_IS_BETTER else 1
+        self._trials = context.state / "trials"
+        self._finished: dict[int, Trial] = {}
+        self._running: dict[int, Running] = {}
+        self._lost: Counter[int] = Counter()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(direction="maximize" if self._sign > 0 else "minimize", pruner=pruner())
+
+    def run(self) -> None:
+        """Goes on until every trial has ended. Raises Stopped when asked to."""
+        self._trials.mkdir(parents=True, exist_ok=True)
+        first = self._learn_from_before()
+        for trial in self._recorded():
+            self._take(trial)
+        _LOG.info("%d trials; not tuned: %s", self._total, self._constant)
+        waiting = [number for number in range(self._total) if number not in self._finished]
+        parallel = max(1, min(int(self._context.parameters["max_parallel"]), self._context.cores))
+        with selectors.DefaultSelector() as selector:
+            while waiting or self._running:
+                while waiting and len(self._running) < parallel:
+                    self._start(waiting.pop(0), first, selector)
+                for key, _ in selector.select(_POLL_SECONDS):
+                    if (lost := self._listen(key.data, selector)) is not None:
+                        waiting.insert(0, lost)
+                if self._context.should_stop():
+                    raise Stopped
+
+    def finish(self) -> dict[str, Any]:
+        """Writes the output folder around the best model, and has that tested."""
+        complete = [trial for trial in self._finished.values() if trial.state == "complete"]
+        if not complete:
+            failed = min(self._finished.values(), key=lambda trial: trial.number)
+            error = InputError if failed.wrong_input else RuntimeError
+            raise error(f"every trial failed; the first: {failed.reason}")
+        best = self._best(complete)
+        output = self._context.output
+        for path in sorted((self._trials / str(best.number)).iterdir()):
+            shutil.copyfile(path, output / path.name)
+        counts = Counter(str(trial.state) for trial in self._finished.values())
+        ordered = [self._finished[number] for number in sorted(self._finished)]
+        _write(output / "trials.json", [trial.document(self._sign) for trial in ordered])
+        job = {
+            "TrainingJobName": f"trial-{best.number}",
+            "TrainingJobParameters": {name: json.dumps(value) for name, value in best.hyperparameters.items()},
+            "FinalHyperParameterTuningJobObjectiveMetric": {
+                "MetricName": self._space.evaluation["metric"],
+                "Value": best.best(self._sign)["value"],
+            },
+        }
+        _write(output / "training_job_details.json", {**job, "BestTrainingJob": job})
+        counters = {"BestTrainingJob": job, "TrainingJobStatusCounters": dict(counts)}
+        _write(output / "tuning_job_details.json", counters)
+        self._assess(output)
+        return {
+            "best_trial": best.number,
+            "metric": self._space.evaluation["metric"],
+            "value": best.best(self._sign)["value"],
+            "hyperparameters": best.hyperparameters,
+            "trials": dict(counts),
+        }
+
+    def _recorded(self) -> list[Trial]:
+        """What earlier attempts finished, in the order of the numbers."""
+        trials = [Trial(**json.loads(path.read_text())) for path in self._trials.glob("*.json")]
+        return sorted(trials, key=lambda trial: trial.number)
+
+    def _learn_from_before(self) -> dict[str, Any] | None:
+        """Shows the study an earlier job's finished trials; returns what the first trial shall try.
+
+        That is the earlier job's best setting, else the defaults; None where neither lies in the search space.
+        """
+        defaults = {parameter.name: _as_suggested(parameter, parameter.default) for parameter in self._tuned}
+        earlier = self._earlier()
+        for trial in earlier:
+            parameters = self._suggested(trial)
+            if parameters is not None:
+                value = trial["value"]
+                self._study.add_trial(
+                    optuna.trial.create_trial(params=parameters, distributions=self._distributions(), value=value)
+                )
+        best = max(earlier, key=lambda trial: self._sign * trial["value"], default=None)
+        first = (self._suggested(best) if best else None) or defaults
+        return first if self._tuned and all(value is not None for value in first.values()) else None
+
+    def _earlier(self) -> list[dict[str, Any]]:
+        folder = self._context.inputs.get("previous")
+        if folder is None:
+            return []
+        try:
+            trials = json.loads((folder / "trials.json").read_text())
+        except OSError as error:
+            raise InputError(f"the earlier training job has no trials.json to go on from: {error.strerror}") from None
+        return [trial for trial in trials if trial["state"] == "complete"]
+
+    def _suggested(self, trial: Mapping[str, Any]) -> dict[str, Any] | None:
+        """An earlier trial's tuned values, as Optuna would know them; None if the search space has no place for one."""
+        given = trial["hyperparameters"]
+        found = {one.name: _as_suggested(one, given.get(one.name)) for one in self._tuned}
+        return found if all(value is not None for value in found.values()) else None
+
+    def _distributions(self) -> dict[str, BaseDistribution]:
+        return {parameter.name: _distribution(parameter) for parameter in self._tuned}
+
+    def _start(self, number: int, first: Mapping[str, Any] | None, selector: selectors.BaseSelector) -> None:
+        """Asks for a setting and has a worker try it.
+
+        The sampler's seed comes from the trial's number, so that a search that was interrupted proposes what it would
+        have proposed without.
+        """
+        if number == 0 and first is not None:
+            self._study.enqueue_trial(dict(first))
+        seed = self._seed * _SEEDS + number
+        self._study.sampler = sampler(seed)
+        asked = self._study.ask(self._distributions())
+        tuned = {one.name: _as_value(one, asked.params[one.name]) for one in self._tuned}
+        hyperparameters = Hyperparameters.from_names({**self._constant, **tuned})
+        trial = Trial(number, dict(asked.params), hyperparameters.names(), seed)
+        self._prepare(hyperparameters.use_self_loop)
+        worker = self._context.fork(
+            "modelyard.workloads.graph.training.train:trial",
+            {
+                "graph": str(self._graph.folder),
+                "state": str(self._context.state),
+                "number": number,
+                "hyperparameters": trial.hyperparameters,
+                "evaluation": dict(self._space.evaluation),
+                "seed": seed,
+            },
+        )
+        _LOG.info("trial %d begins with %s", number, tuned or "the defaults")
+        self._running[number] = Running(trial, asked, worker, time.monotonic())
+        selector.register(worker.channel, selectors.EVENT_READ, number)
+
+    def _prepare(self, use_self_loop: bool) -> None:
+        """The adjacency is worked out once, by the first trial that needs it."""
+        path = adjacency_path(self._context.state, use_self_loop)
+        if not path.exists():
+            self._context.report(0, phase="preparing the graph")
+            build_adjacency(self._graph, decide_relations(self._graph, use_self_loop), use_self_loop).write(path)
+
+    def _listen(self, number: int, selector: selectors.BaseSelector) -> int | None:
+        """Takes what a worker has said. Returns the trial's number if the worker was lost and shall be replaced."""
+        running = self._running[number]
+        trial = running.trial
+        while message := running.worker.channel.poll():
+            if "score" in message:
+                self._take_score(running, message["score"])
+            else:
+                trial.state = message["result"]
+                trial.reason = message.get("reason")
+                trial.wrong_input = message.get("wrong_input", False)
+        if not running.worker.channel.ended:
+            return None
+        selector.unregister(running.worker.channel)
+        running.worker.channel.close()
+        del self._running[number]
+        trial.seconds = round(time.monotonic() - running.since, 3)
+        if trial.state is None:
+            self._lost[number] += 1
+            trial.state, trial.reason = "failed", "the trial's process ended without a result (was it out of memory?)"
+            if self._lost[number] <= _SECOND_CHANCES:
+                _LOG.warning("trial %d: its process ended without a result; it begins again", number)
+                self._study.tell(running.asked, state=TrialState.FAIL)
+                return number
+        write_by_rename(self._trials / f"{number}.json", json.dumps(asdict(trial)).encode())
+        self._take(trial, running.asked)
+        return None
+
+    def _take_score(self, running: "Running", score: dict[str, Any]) -> None:
+        running.trial.scores.append(score)
+        step = len(running.trial.scores)
+        self._context.report(
+            score["epoch"],
+            trial=running.trial.number,
+            total=running.trial.hyperparameters["num-epochs"],
+            loss=score["loss"],
+            valid_loss=score["valid_loss"],
+            **{self._space.evaluation["metric"]: score["value"]},
+        )
+        running.asked.report(score["value"], step)
+        if not running.told_to_end and running.asked.should_prune():
+            running.told_to_end = True
+            with suppress(BrokenPipeError):
+                running.worker.channel.send(prune=True)
+
+    def _take(self, trial: Trial, asked: optuna.trial.Trial | None = None) -> None:
+        """Counts a finished trial, tells the study, and drops the weights of all but the best."""
+        self._finished[trial.number] = trial
+        state = _STATES[trial.state or "failed"]
+        value = trial.best(self._sign)["value"] if trial.state == "complete" else None
+        if asked is not None:
+            self._study.tell(asked, value, state=state)
+        elif state is not TrialState.FAIL:
+            scores = {step: score["value"] for step, score in enumerate(trial.scores, start=1)}
+            frozen = optuna.trial.create_trial(
+                state=state,
+                params=trial.parameters,
+                distributions=self._distributions(),
+                value=value,
+                intermediate_values=scores,
+            )
+            self._study.add_trial(frozen)
+        complete = [one for one in self._finished.values() if one.state == "complete"]
+        best = self._best(complete) if complete else None
+        for one in self._finished.values():
+            if one is not best:
+                shutil.rmtree(self._trials / str(one.number), ignore_errors=True)
+        self._report_finished(trial, best)
+
+    def _report_finished(self, trial: Trial, best: Trial | None) -> None:
+        metric = self._space.evaluation["metric"]
+        _LOG.info(
+            "trial %d %s after %d evaluations and %.1f s%s; best so far: %s",
+            trial.number,
+            trial.state,
+            len(trial.scores),
+            trial.seconds,
+            f": {trial.reason}" if trial.reason else "",
+            f"{metric} {best.best(self._sign)['value']:.4f} (trial {best.number})" if best else "none",
+        )
+        self._context.report(
+            len(self._finished),
+            phase="search",
+            total=self._total,
+            trial=trial.number,
+            state=trial.state,
+            best=best.best(self._sign)["value"] if best else None,
+        )
+
+    def _best(self, trials: list[Trial]) -> Trial:
+        def rank(trial: Trial) -> tuple[float, float, int]:
+            score = trial.best(self._sign)
+            return self._sign * score["value"], -score["valid_loss"], -trial.number
+
+        return max(trials, key=rank)
+
+    def _assess(self, output: Path) -> None:
+        """Has a worker write the metrics of the best model: the test split is looked at here, once."""
+        parameters = {"graph": self._graph.folder, "state": self._context.state, "model": output, "output": output}
+        worker = self._context.fork(
+            "modelyard.workloads.graph.training.train:assess", {name: str(path) for name, path in parameters.items()}
+        )
+        with selectors.DefaultSelector() as selector:
+            selector.register(worker.channel, selectors.EVENT_READ)
+            message = None
+            while message is None and not worker.channel.ended:
+                selector.select(_POLL_SECONDS)
+                message = worker.channel.poll()
+                if self._context.should_stop():
+                    raise Stopped
+        worker.channel.close()
+        if message is None:
+            raise RuntimeError("the process that tests the best model ended without a result; its log is above")
+
+
+@dataclass
+class Running:
+    """A trial that a worker is busy with; `since` is the clock's reading when it began, seconds."""
+
+    trial: Trial
+    asked: optuna.trial.Trial
+    worker: Worker
+    since: float
+    told_to_end: bool = False
+
+
+def sampler(seed: int) -> optuna.samplers.BaseSampler:
+    """The sampler of one proposal: TPE, which counts trials that still run as poor, so that two do not try the same."""
+    return optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=_STARTUP_TRIALS)
+
+
+def pruner() -> optuna.pruners.BasePruner:
+    """Gives up a trial whose best evaluation is below the median of the others' at the same step."""
+    return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_PRUNED, n_warmup_steps=_WARMUP_EVALUATIONS)
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    """Optuna's form of a choice. Options are numbered, since they may be lists."""
+    choice = parameter.choice
+    if isinstance(choice, Options):
+        if _ordered(choice):
+            return IntDistribution(0, len(choice.values) - 1)
+        return CategoricalDistribution(range(len(choice.values)))
+    assert choice is not None
+    if choice.integer:
+        return IntDistribution(int(choice.low), int(choice.high), log=choice.log, step=int(choice.step or 1))
+    return FloatDistribution(choice.low, choice.high, log=choice.log, step=choice.step)
+
+
+def _ordered(options: Options) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in options.values)
+
+
+def _as_value(parameter: Parameter, suggested: Any) -> Any:
+    """The hyperparameter's value for what Optuna suggested."""
+    return parameter.choice.values[suggested] if isinstance(parameter.choice, Options) else suggested
+
+
+def _as_suggested(parameter: Parameter, value: Any) -> Any:
+    """What Optuna would have to suggest for a value; None if it never would."""
+    if value is None or parameter.choice is None:
+        return None
+    if isinstance(parameter.choice, Options):
+        values = [json.dumps(one) for one in parameter.choice.values]
+        return values.index(json.dumps(value)) if json.dumps(value) in values else None
+    low, high, step = parameter.choice.low, parameter.choice.high, parameter.choice.step
+    on_step = step is None or abs((value - low) / step - round((value - low) / step)) < 1e-9
+    return value if low <= value <= high and on_step else None
+
+
+def _write(path: Path, document: Any) -> None:
+    write_by_rename(path, json.dumps(document, indent=1).encode())
