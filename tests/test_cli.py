@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click import Group
 from click.testing import CliRunner, Result
 
 from modelyard.cli import main
@@ -15,7 +16,7 @@ from modelyard.jobs.database import Database
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import Job, Owner, Stage, Status
 from modelyard.jobs.store import Store
-from tests.conftest import processes_of, wait_for
+from tests.conftest import ROOT, processes_of, wait_for
 from tests.jobs.test_supervisor import stage
 from tests.system.server import Server
 
@@ -292,3 +293,14 @@ class TestTheRest:
         assert "bucket  111122223333" in side.cli("buckets", "list", "--account", "111122223333").output
         refused = side.cli("buckets", "own", "bucket", "me")
         assert (refused.exit_code, refused.output) == (1, "Error: account: 'me' is not twelve digits\n")
+
+
+def test_every_command_and_setting_is_documented() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    commands = {name: command for name, command in main.commands.items() if not isinstance(command, Group)}
+    for name, group in main.commands.items():
+        if isinstance(group, Group):
+            commands |= {f"{name} {part}": command for part, command in group.commands.items()}
+    assert [name for name in commands if f"`{name}" not in page] == []
+    options = {flag for name in ("serve", "jobs list") for option in commands[name].params for flag in option.opts}
+    assert [flag for flag in options - {"--limit"} if f"`{flag}`" not in page] == []
