@@ -95,6 +95,7 @@ def _work(folder: Path, here: Path, attempt: int, spec: Mapping[str, Any], lock:
             pid = resident.fork(residents / spec["family"], request, [theirs.fileno(), lock])
         return Worker(pid, Channel(ours))
 
+    logging.info("attempt %d, on %d of %d cores", attempt, spec["cores"], os.cpu_count() or 0)
     context = Context(
         parameters=spec["parameters"],
         inputs={name: Path(path) for name, path in spec["inputs"].items()},

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/neptune/latest/userguide/machine-learning-api-modeltraining.html
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ class ModelTraining:
             Stage(
                 name="search",
                 run=search,
-                spec=self._search(call, request, graph),
+                spec=self._search(call, id, request, graph),
                 publish=model,
                 timeout=check_seconds(request, "trainingTimeOutInSeconds"),
             ),
@@ -56,7 +57,8 @@ class ModelTraining:
             ),
         ]
 
-    def _search(self, call: Call, request: Mapping[str, Any], graph: str) -> TaskSpec:
+    def _search(self, call: Call, id: str, request: Mapping[str, Any], graph: str) -> TaskSpec:
+        """The search. Its seed is the id's: jobs differ, and one that is asked for again finds the same."""
         inputs = {"graph": graph}
         if previous := request.get("previousModelTrainingJobId"):
             earlier = self._backend.completed(owner(call), KIND, "previousModelTrainingJobId", previous)
@@ -69,7 +71,7 @@ class ModelTraining:
                 "max_trials": trials,
                 "max_parallel": parallel,
                 "model_name": request.get("modelName") or None,
-                "seed": 0,
+                "seed": zlib.crc32(id.encode()),
             },
             inputs=inputs,
             cores=min(parallel, trials, self._backend.slots),

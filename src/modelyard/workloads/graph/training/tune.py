@@ -35,6 +35,7 @@ from modelyard.workloads.graph.training.search_space import (
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
 _SEEDS = 100_003
+_SEED_LIMIT = 1 << 32  # numpy takes no larger ones
 _STARTUP_TRIALS = 8
 _STARTUP_PRUNED = 4
 _WARMUP_EVALUATIONS = 30
@@ -209,7 +210,7 @@ class Search:
         """
         if number == 0 and first is not None:
             self._study.enqueue_trial(dict(first))
-        seed = self._seed * _SEEDS + number
+        seed = (self._seed * _SEEDS + number) % _SEED_LIMIT
         self._study.sampler = sampler(seed)
         asked = self._study.ask(self._distributions())
         tuned = {one.name: _as_value(one, asked.params[one.name]) for one in self._tuned}
