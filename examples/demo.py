@@ -7,6 +7,7 @@ after Ctrl-C and after a failure nothing is left running; the artifacts stay in 
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -143,14 +144,12 @@ class Demo:
         return Result(test, baselines.majority(self._export), names, answers, self._path(artifacts))
 
     def write_graph(self) -> None:
-        step(1, "The AWS API graph, out of the installed botocore, as Neptune's exporter writes it")
+        step(1, "The AWS API graph, as Neptune's exporter would write it")
         counts = aws_api_graph.write_graph(self._export, held_out=self._held_out)
         nodes = ", ".join(f"{counts[label]:,} {label}s" for label in aws_api_graph.NODE_COLUMNS)
         edges = sum(count for name, count in counts.items() if "-" in name)
         console.print(f"  {nodes}; {edges:,} edges")
-        console.print(
-            f"  Is an operation paginated? {counts['train']:,} answers are given, those of other services not."
-        )
+        console.print(f"  Is an operation paginated? {counts['train']:,} answers are given, the others held back.")
 
     def process(self) -> np.ndarray:
         """Data processing; meanwhile the names-only baseline, whose probabilities are returned."""
@@ -177,11 +176,11 @@ class Demo:
             for entry in model[tier]:
                 entry.update(SEARCH_SPACE.get(entry["param"], {}))
         path.write_text(json.dumps(configuration, indent=2))
-        console.print("  The search space in model-hpo-configuration.json is narrowed: fewer epochs, F1 counts.")
+        console.print("  model-hpo-configuration.json is narrowed: fewer epochs, F1 counts.")
 
     def train(self) -> str:
         """Training with its search; returns where the artifacts lie."""
-        step(3, f"start_ml_model_training_job: an R-GCN, {self._trials} trials, 2 at once")
+        step(3, f"start_ml_model_training_job: an R-GCN, trials of its settings: {self._trials}, at most 2 at once")
         self._neptune.start_ml_model_training_job(
             id=f"model-{self._run}",
             dataProcessingJobId=f"data-{self._run}",
@@ -322,12 +321,13 @@ def step(number: int, title: str) -> None:
 
 def next_steps(data_dir: Path, run: str) -> str:
     """What to try now."""
+    bin = os.path.relpath(Path(sys.executable).parent)
     return f"""
 Try next
-  modelyard serve --data-dir {data_dir}          the same server again, with the same jobs; then beside it
-  modelyard jobs show model-{run} --data-dir {data_dir}
-  python examples/demo.py --held-out 1           another fifth of the services as the test
-  python examples/demo.py --trials 10            a longer search
+  {bin}/modelyard serve --data-dir {data_dir}    the same server again, with the same jobs; then beside it
+  {bin}/modelyard jobs show model-{run} --data-dir {data_dir}
+  {bin}/python examples/demo.py --held-out 1     another fifth of the services as the test
+  {bin}/python examples/demo.py --trials 10      a longer search
   neptune = boto3.client("neptunedata", endpoint_url="http://127.0.0.1:8080", region_name="us-east-1",
                          aws_access_key_id="demo", aws_secret_access_key="demo")
   neptune.start_ml_data_processing_job(          your own graph, as Neptune's exporter writes it, in
