@@ -157,6 +157,12 @@ class TestDataProcessing:
             neptune.start_ml_data_processing_job(**request)
         assert word in error.value.response["Error"]["Message"]
 
+    def test_refuses_more_than_is_worth_keeping(self, processed: str, server: Server, send: Send) -> None:
+        body = {"inputDataS3Location": IN, "processedDataS3Location": OUT, "note": "x" * 70_000}
+        status, _, answer = send(server.application.endpoint, "POST", "/ml/dataprocessing", json.dumps(body).encode())
+        assert status == 400
+        assert "65536" in json.loads(answer)["message"]
+
     def test_names_a_missing_member(self, server: Server, send: Send) -> None:
         status, headers, body = send(server.application.endpoint, "POST", "/ml/dataprocessing", b"{}")
         assert (status, headers["x-amzn-errortype"]) == (400, "MissingParameterException")

@@ -10,6 +10,7 @@ ANONYMOUS_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 
 _SCOPE = re.compile(rb"([^/,\s]{1,256})/\d{8}/([a-z0-9-]{1,64})/([a-z0-9.-]{1,64})/aws4_request")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _LONGEST = 512
 """Bytes of a credential; what is longer is none."""
 _BEARER = re.compile(rb"[Bb]earer\s+(\S{1,4096})\s*")
@@ -43,7 +44,7 @@ def identify(headers: Sequence[tuple[bytes, bytes]], query: bytes, account_of: C
 
 def account_of_key(access_key: str) -> str:
     """Without a keys file: an access key of twelve digits is that account, every other key the anonymous one."""
-    return access_key if re.fullmatch(r"[0-9]{12}", access_key) else ANONYMOUS_ACCOUNT
+    return access_key if _ACCOUNT.fullmatch(access_key) else ANONYMOUS_ACCOUNT
 
 
 def _from_header(value: bytes, account_of: Callable[[str], str]) -> Identity:
@@ -66,7 +67,9 @@ def _presigned(query: bytes) -> bytes:
 
 def _from_credential(credential: bytes, account_of: Callable[[str], str]) -> Identity:
     key, identity = _scope(credential)
-    return identity if key is None else replace(identity, account=account_of(key))
+    if key is None or (account := account_of(key)) == identity.account:
+        return identity
+    return replace(identity, account=account)
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import orjson
+
 from modelyard.jobs.model import AlreadyExists, Job, NotFound, Stage, StageRecord, Status
 from modelyard.services.neptune_ml.backend import Backend, check_id, owner
 from modelyard.services.neptune_ml.names import arn
@@ -11,6 +13,8 @@ from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
 
 DEFAULT_MAX_ITEMS = 10
+MAX_REQUEST = 64 * 1024
+"""Bytes of a request that are kept with the job; members that no model knows are kept too."""
 
 STATUS_WORDS = {
     Status.QUEUED: "InProgress",
@@ -55,6 +59,9 @@ class JobResource:
         """Accepts a job. The same id with the same body answers as the first time did."""
         id = check_id(request.get("id") or str(uuid.uuid4()))
         body = {**call.extra, **request}
+        if (size := len(orjson.dumps(body))) > MAX_REQUEST:
+            reason = f"The request has {size} bytes; at most {MAX_REQUEST} are kept with a job"
+            raise Fault("InvalidParameterException", reason)
         try:
             job = self._first(call, id, body)
         except NotFound:
