@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import sys
@@ -70,6 +71,11 @@ def command(pid: int) -> str:
         return (Path("/proc") / str(pid) / "cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+def printed(log: str) -> str:
+    """A task's log without the lines that begin with a time: what its own code printed."""
+    return re.sub(r"^\d{4}-\d\d-\d\d .*\n", "", log, flags=re.MULTILINE)
 
 
 assert sys.platform == "linux", "Modelyard's processes need Linux"

@@ -6,6 +6,7 @@ import pytest
 
 from modelyard.jobs.model import NotFound, Status
 from modelyard.logs import CHUNK_BYTES, Logs
+from tests.conftest import printed
 from tests.jobs.test_supervisor import Core, eventually, running, stage
 
 
@@ -41,7 +42,7 @@ def test_shows_what_the_work_printed(data: Path) -> None:
         async with running(data) as core:
             await core.create(stage("refuse"))
             await core.until(Status.FAILED)
-            assert await text(core) == "error: nodes.csv, line 3, column age: 'x' is not a number\n"
+            assert printed(await text(core)) == "error: nodes.csv, line 3, column age: 'x' is not a number\n"
 
     run(test)
 
@@ -55,7 +56,7 @@ def test_followed_goes_on_until_the_task_ends(data: Path) -> None:
             await asyncio.sleep(0.5)
             assert not following.done()
             (core.state() / "release").touch()
-            assert await following == "hello\n"
+            assert printed(await following) == "hello\n"
             assert core.job().status is Status.COMPLETED
 
     run(test)
@@ -147,6 +148,6 @@ def test_before_the_first_attempt_is_empty_and_followed_waits_for_it(data: Path)
         async with running(data) as core:
             followed = asyncio.create_task(text(core, follow=True))
             await eventually(lambda: core.job().status is Status.COMPLETED)
-            assert await followed == ""
+            assert printed(await followed) == ""
 
     run(test)
