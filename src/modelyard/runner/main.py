@@ -66,6 +66,8 @@ def run_worker(entry_point: str, parameters: Mapping[str, Any], channel: int, ta
     _limit_threads(1)
     try:
         _resolve(entry_point)(Channel(socket.socket(fileno=channel)), parameters)
+    except BrokenPipeError:  # the task has ended, or does not want to know any more
+        return 1
     except Exception:
         traceback.print_exc()
         return 1
