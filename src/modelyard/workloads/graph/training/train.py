@@ -161,6 +161,8 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
         )
     except Pruned:
         channel.send(result="pruned")
+    except BrokenPipeError:
+        raise  # nobody is there to be told
     except Exception as error:
         wrong_input = isinstance(error, InputError)
         if not wrong_input:
@@ -179,9 +181,8 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
     `state`.
     """
     torch.set_num_threads(1)
-    from modelyard.workloads.graph.training.trained_on import (
-        write_trained_on,  # brings Polars, which no trial needs to wait for
-    )
+    # Polars, which this brings, is nothing that a trial should wait for.
+    from modelyard.workloads.graph.training.trained_on import write_trained_on
 
     graph = read_graph(Path(parameters["graph"]))
     checkpoint = read_checkpoint(Path(parameters["model"]))
