@@ -45,10 +45,6 @@ class Database:
         """All rows of a query, as tuples: microseconds on an index, hence on the event loop."""
         return self._reader.execute(query.sql, query.defaults | parameters).fetchall()
 
-    def version(self) -> int:
-        """A number that changes when anything is written, by whichever process: SQLite's own word for it."""
-        return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
-
     async def write(self, work: Callable[[Connection], Result]) -> Result:
         """Runs `work` in one transaction, after those that were asked for before.
 

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -15,8 +16,6 @@ from modelyard.jobs.model import AlreadyExists, Job, LeaseLost, NotFound, Owner,
 from modelyard.jobs.tables import jobs, tasks
 
 LEASE_SECONDS = 30.0
-MAX_READ = 128
-"""How many jobs are kept in memory as they were read."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +55,9 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._version = 0
-        self._jobs: dict[tuple[str, str, str, str], Job] = {}
 
     def get(self, owner: Owner, kind: str, id: str) -> Job:
-        """The job; NotFound if there is none of this owner.
-
-        A job is asked for much more often than anything changes, hence its rows are read anew, and decoded, only when
-        the database says that it was written to.
-        """
-        version, key = self._database.version(), (owner.account, owner.region, kind, id)
-        if version != self._version or len(self._jobs) >= MAX_READ:
-            self._version = version
-            self._jobs.clear()
-        if key not in self._jobs:
-            self._jobs[key] = self._get(owner, kind, id)
-        return self._jobs[key]
-
-    def _get(self, owner: Owner, kind: str, id: str) -> Job:
+        """The job; NotFound if there is none of this owner."""
         rows = self._database.read(_GET, account=owner.account, region=owner.region, kind=kind, id=id)
         if not rows:
             raise NotFound(id)
@@ -264,7 +248,9 @@ def _end_job(connection: Connection, key: int | None, status: Status, failure: s
     connection.execute(update(jobs).where(jobs.c.key == key).values(status=status, ended=now(), failure=failure))
 
 
+@lru_cache(maxsize=512)
 def _stage(document: str) -> Stage:
+    """A plan never changes, and is asked for again and again."""
     fields = orjson.loads(document)
     return Stage(**{**fields, "spec": TaskSpec(**fields["spec"])})
 
