@@ -24,8 +24,18 @@ from modelyard.processes import Process, be_gentle
 from modelyard.resident import receive
 from modelyard.runner.main import run_attempt, run_worker
 
-FAMILIES = {"graph": ("torch_geometric", "optuna")}
-"""The modules that each family's processes need."""
+FAMILIES = {
+    "graph": (
+        "torch_geometric",
+        "optuna",
+        "modelyard.workloads.graph.training.train",
+        "modelyard.workloads.graph.training.tune",
+    )
+}
+"""The modules that each family's processes need, ours too: they are half of what a trial takes to its first epoch.
+
+None may start a thread when it is imported, hence nothing that brings Polars.
+"""
 
 IDLE_SECONDS = 600.0
 
