@@ -61,7 +61,7 @@ class Store:
         rows = self._database.read(_GET, account=owner.account, region=owner.region, kind=kind, id=id)
         if not rows:
             raise NotFound(id)
-        return _job(rows)
+        return _job(*rows)
 
     def list_ids(self, owner: Owner, kind: str, limit: int) -> list[str]:
         """Ids, newest first."""
@@ -71,7 +71,7 @@ class Store:
     def newest(self, owner: Owner, limit: int) -> list[Job]:
         """Jobs of all kinds, newest first."""
         keys = self._database.read(_NEWEST, account=owner.account, region=owner.region, limit=limit)
-        return [_job(self._database.read(_GET_BY_KEY, key=key)) for (key,) in keys]
+        return [_job(*self._database.read(_GET_BY_KEY, key=key)) for (key,) in keys]
 
     def kinds(self, owner: Owner, id: str) -> list[str]:
         """The kinds of the owner's jobs that have this id, newest first."""
@@ -222,7 +222,7 @@ class Store:
 
     def to_clean(self) -> list[Job]:
         """Jobs that have ended and whose outputs are to be deleted."""
-        return [_job(self._database.read(_GET_BY_KEY, key=key)) for (key,) in self._database.read(_TO_CLEAN)]
+        return [_job(*self._database.read(_GET_BY_KEY, key=key)) for (key,) in self._database.read(_TO_CLEAN)]
 
     async def cleaned(self, job: Job) -> None:
         """Notes that a job's outputs are gone."""
@@ -248,9 +248,7 @@ def _end_job(connection: Connection, key: int | None, status: Status, failure: s
     connection.execute(update(jobs).where(jobs.c.key == key).values(status=status, ended=now(), failure=failure))
 
 
-@lru_cache(maxsize=512)
 def _stage(document: str) -> Stage:
-    """A plan never changes, and is asked for again and again."""
     fields = orjson.loads(document)
     return Stage(**{**fields, "spec": TaskSpec(**fields["spec"])})
 
@@ -269,7 +267,9 @@ def _claim(row: RowMapping) -> Claim:
     )
 
 
-def _job(rows: Sequence[Any]) -> Job:
+@lru_cache(maxsize=256)
+def _job(*rows: tuple[Any, ...]) -> Job:
+    """The job that its rows tell of: the same rows are decoded once, since most of a job that is asked for is done."""
     key, account, region, kind, id, request, status, created, ended, failure, *_ = rows[0]
     return Job(
         key=key,
