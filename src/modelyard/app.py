@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 
 from modelyard.engines.local import LocalEngine
+from modelyard.http import OneWriteProtocol
 from modelyard.jobs.buckets import Buckets
 from modelyard.jobs.database import Database
 from modelyard.jobs.deployments import Deployments
@@ -121,10 +122,11 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     application = Application(settings)
     config = uvicorn.Config(
         application.endpoint,
-        http="httptools",
+        http=OneWriteProtocol,
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=5,
     )

@@ -1,5 +1,4 @@
 import asyncio
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,13 +39,13 @@ class TestGet:
         asyncio.run(jobs.stop(US, "test", "j"))
         assert jobs.get(US, "test", "j").status is Status.STOPPING
 
-    def test_sees_what_another_process_writes(self, jobs: Store, tmp_path: Path) -> None:
+    def test_has_the_result_as_soon_as_the_stage_has_ended(self, jobs: Store) -> None:
         asyncio.run(jobs.create(US, "test", "j", {}, PLAN))
-        assert jobs.get(US, "test", "j").status is Status.QUEUED
-        with sqlite3.connect(tmp_path / "modelyard.db") as other:
-            other.execute("UPDATE jobs SET status = 'failed', failure = 'why'")
-        after = jobs.get(US, "test", "j")
-        assert (after.status, after.failure) == (Status.FAILED, "why")
+        (claim,) = asyncio.run(jobs.claim(free=1))
+        assert jobs.get(US, "test", "j").stages[0].result == {}
+        asyncio.run(jobs.complete(claim, {"answer": 42}))
+        job = jobs.get(US, "test", "j")
+        assert (job.status, job.stages[0].result) == (Status.COMPLETED, {"answer": 42})
 
     def test_reaches_nobody_elses_job(self, jobs: Store) -> None:
         asyncio.run(jobs.create(US, "test", "j", {}, PLAN))

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Select, create_engine, event, select, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.pool import StaticPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from modelyard.jobs import tables
@@ -24,26 +26,32 @@ class Query:
         compiled = statement.compile(dialect=SQLiteDialect_pysqlite(paramstyle="named"))
         assert isinstance(compiled, SQLCompiler)
         self.sql = compiled.string
-        self.defaults = {name: value for name, value in compiled.params.items() if value is not None}
+        self.constants = {name: value for name, value in compiled.params.items() if value is not None}
 
 
 class Database:
     """SQLite in one file, with a log of its own for writers (WAL), so that readers never wait.
 
-    `read` is for one thread at a time: the event loop's.
+    The file is this process's alone (`unix-excl`): its locks cost no call of the kernel, which would be a good part of
+    a read. `read` is for one thread at a time: the event loop's.
     """
 
     def __init__(self, path: Path) -> None:
-        self._engine = create_engine(f"sqlite:///{path}")
+        def connect() -> sqlite3.Connection:
+            uri = f"file:{quote(str(path))}?vfs=unix-excl"
+            return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+        self._engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._writer.submit(self._create, path).result()
-        self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._reader = connect()
 
     def read(self, query: Query, **parameters: Any) -> list[Any]:
         """All rows of a query, as tuples: microseconds on an index, hence on the event loop."""
-        return self._reader.execute(query.sql, query.defaults | parameters).fetchall()
+        parameters.update(query.constants)
+        return self._reader.execute(query.sql, parameters).fetchall()
 
     async def write(self, work: Callable[[Connection], Result]) -> Result:
         """Runs `work` in one transaction, after those that were asked for before.
@@ -86,7 +94,6 @@ class Database:
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions of its own
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 10000"):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -55,13 +55,14 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._job = lru_cache(maxsize=256)(self._read)
 
     def get(self, owner: Owner, kind: str, id: str) -> Job:
         """The job; NotFound if there is none of this owner."""
-        rows = self._database.read(_GET, account=owner.account, region=owner.region, kind=kind, id=id)
-        if not rows:
+        stands = self._database.read(_STANDS, account=owner.account, region=owner.region, kind=kind, id=id)
+        if not stands:
             raise NotFound(id)
-        return _job(*rows)
+        return self._job(*stands)
 
     def list_ids(self, owner: Owner, kind: str, limit: int) -> list[str]:
         """Ids, newest first."""
@@ -71,7 +72,7 @@ class Store:
     def newest(self, owner: Owner, limit: int) -> list[Job]:
         """Jobs of all kinds, newest first."""
         keys = self._database.read(_NEWEST, account=owner.account, region=owner.region, limit=limit)
-        return [_job(*self._database.read(_GET_BY_KEY, key=key)) for (key,) in keys]
+        return [self._read((key,)) for (key,) in keys]
 
     def kinds(self, owner: Owner, id: str) -> list[str]:
         """The kinds of the owner's jobs that have this id, newest first."""
@@ -222,12 +223,20 @@ class Store:
 
     def to_clean(self) -> list[Job]:
         """Jobs that have ended and whose outputs are to be deleted."""
-        return [_job(*self._database.read(_GET_BY_KEY, key=key)) for (key,) in self._database.read(_TO_CLEAN)]
+        return [self._read((key,)) for (key,) in self._database.read(_TO_CLEAN)]
 
     async def cleaned(self, job: Job) -> None:
         """Notes that a job's outputs are gone."""
         done = update(jobs).where(jobs.c.key == job.key).values(clean=False)
         await self._database.write(lambda connection: connection.execute(done))
+
+    def _read(self, *stands: tuple[Any, ...]) -> Job:
+        """The whole job with the key that comes first.
+
+        What was asked, planned and found is long, and only changes with how the job stands: hence `get` reads that,
+        and this once for each standing.
+        """
+        return _job(self._database.read(_WHOLE, key=stands[0][0]))
 
     async def _write_task(self, claim: Claim, **values: Any) -> None:
         await self._database.write(lambda connection: _write_task(connection, claim, **values))
@@ -267,9 +276,7 @@ def _claim(row: RowMapping) -> Claim:
     )
 
 
-@lru_cache(maxsize=256)
-def _job(*rows: tuple[Any, ...]) -> Job:
-    """The job that its rows tell of: the same rows are decoded once, since most of a job that is asked for is done."""
+def _job(rows: Sequence[Any]) -> Job:
     key, account, region, kind, id, request, status, created, ended, failure, *_ = rows[0]
     return Job(
         key=key,
@@ -299,7 +306,7 @@ def _stage_record(row: Sequence[Any]) -> StageRecord:
     )
 
 
-_WHOLE = (
+_WHOLE = Query(
     select(
         jobs.c.key,
         jobs.c.account,
@@ -321,13 +328,28 @@ _WHOLE = (
         tasks.c.result,
     )
     .join(tasks, tasks.c.job == jobs.c.key)
+    .where(jobs.c.key == bindparam("key"))
     .order_by(tasks.c.position)
 )
 _OWNED = (jobs.c.account == bindparam("account"), jobs.c.region == bindparam("region"))
 _OF_KIND = (*_OWNED, jobs.c.kind == bindparam("kind"))
 
-_GET = Query(_WHOLE.where(*_OF_KIND, jobs.c.id == bindparam("id")))
-_GET_BY_KEY = Query(_WHOLE.where(jobs.c.key == bindparam("key")))
+_STANDS = Query(
+    select(
+        jobs.c.key,
+        jobs.c.status,
+        jobs.c.ended,
+        jobs.c.failure,
+        tasks.c.status,
+        tasks.c.attempt,
+        tasks.c.started,
+        tasks.c.ended,
+        tasks.c.failure,
+    )
+    .join(tasks, tasks.c.job == jobs.c.key)
+    .where(*_OF_KIND, jobs.c.id == bindparam("id"))
+    .order_by(tasks.c.position)
+)
 _IDS = Query(select(jobs.c.id).where(*_OF_KIND).order_by(jobs.c.key.desc()).limit(bindparam("limit")))
 _NEWEST = Query(select(jobs.c.key).where(*_OWNED).order_by(jobs.c.key.desc()).limit(bindparam("limit")))
 _STATUS_OF_JOB = Query(select(jobs.c.status).where(jobs.c.key == bindparam("key")))
