@@ -55,6 +55,12 @@ def lead(context: Context) -> Mapping[str, Any]:
     return {**held, "said": said}
 
 
+def lead_later(context: Context) -> Mapping[str, Any]:
+    """Waits like `hold`, and forks its workers only then."""
+    hold(context)
+    return lead(context)
+
+
 def work(channel: Channel, parameters: Mapping[str, Any]) -> None:
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch else None

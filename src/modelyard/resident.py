@@ -28,18 +28,27 @@ def fork(folder: Path, request: Mapping[str, Any], descriptors: Sequence[int] = 
     """Has the parent of `folder` fork a process that does what `request` says; returns its pid.
 
     Starts the parent if none listens. The new process inherits `descriptors` in their order. Blocks until the fork has
-    happened, which includes the parent's imports if it is new.
+    happened, which includes the parent's imports if it is new. ResidentError if the parent ends meanwhile: it may have
+    forked, hence who asks again takes other descriptors, and lets those of the first try tell that process to end.
     """
     message = json.dumps(request).encode()
     with _connect(folder) as connection:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        connection.sendmsg([len(message).to_bytes(4, "big")], rights)
-        connection.sendall(message)
-        connection.shutdown(socket.SHUT_WR)
-        answer = connection.makefile("rb").read()
+        try:
+            answer = _exchange(connection, message, descriptors)
+        except ConnectionError:
+            answer = b""
     if not answer:
-        raise ResidentError(f"the resident parent in {folder} ended before it forked; see {folder / 'log'}")
+        raise ResidentError(f"the resident parent ended while it was asked to fork; its log is {folder / 'log'}")
     return int(json.loads(answer)["pid"])
+
+
+def _exchange(connection: socket.socket, message: bytes, descriptors: Sequence[int]) -> bytes:
+    """Sends a request; the answer, empty if the parent has ended."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    connection.sendmsg([len(message).to_bytes(4, "big")], rights)
+    connection.sendall(message)
+    connection.shutdown(socket.SHUT_WR)
+    return connection.makefile("rb").read()
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -48,6 +57,8 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     descriptors = array.array("i")
     for _, _, data in rights:
         descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
     message = connection.makefile("rb").read()
     if len(prefix) != 4 or len(message) != int.from_bytes(prefix, "big"):
         for descriptor in descriptors:

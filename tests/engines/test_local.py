@@ -160,6 +160,19 @@ class TestWorkers:
         assert isinstance(ended(engine, "t"), Lost)
         assert not any(alive(pid) for pid in workers)
 
+    def test_a_parent_that_their_task_started_does_not_keep_the_task_alive(
+        self, engine: LocalEngine, data: Path
+    ) -> None:
+        engine.start("t", 1, TaskSpec("tests.tasks:lead_later", {"workers": 1}, family="graph"))
+        wait_for(state_file(engine, "t", "began-1").exists)
+        parent = Process.read(data / "residents" / "graph" / "process.json")
+        assert parent is not None
+        os.kill(parent.pid, signal.SIGKILL)
+        wait_for(lambda: not parent.alive())
+        state_file(engine, "t", "release").touch()
+        assert isinstance(ended(engine, "t"), Succeeded)
+        assert Process.read(data / "residents" / "graph" / "process.json") != parent
+
     def test_outlive_the_resident_parent_but_not_the_task(self, engine: LocalEngine, data: Path) -> None:
         workers = self.lead(engine)
         parent = Process.read(data / "residents" / "graph" / "process.json")

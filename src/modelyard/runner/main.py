@@ -26,6 +26,8 @@ from modelyard.processes import Process, be_gentle
 from modelyard.runner.context import Channel, Context, InputError, Stopped, Worker, write_by_rename
 
 MAX_RESULT_BYTES = 64 * 1024
+FORK_TRIES = 3
+"""How often a resident parent may end while it is asked for a worker: another one is started, and asked."""
 
 
 def run_attempt(folder: Path, attempt: int, lock: int, residents: Path) -> int:
@@ -33,6 +35,7 @@ def run_attempt(folder: Path, attempt: int, lock: int, residents: Path) -> int:
 
     `exit.json` is one of `{"result": …}`, `{"reason": …, "fault": "input" | "task" | "stopped"}` and `{"signal": n}`.
     """
+    os.set_inheritable(lock, False)  # what the task forks shares it; a resident parent that it may start must not
     here = folder / "attempts" / str(attempt)
     spec = json.loads((folder / "spec.json").read_text())
     Process.current().write(here / "process.json")
@@ -85,7 +88,7 @@ def _work(folder: Path, here: Path, attempt: int, spec: Mapping[str, Any], lock:
     _limit_threads(spec["cores"])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr, force=True)
 
-    def fork(entry_point: str, parameters: Mapping[str, Any]) -> Worker:
+    def fork(entry_point: str, parameters: Mapping[str, Any], tries: int = FORK_TRIES) -> Worker:
         ours, theirs = socket.socketpair()
         request = {
             "entry_point": entry_point,
@@ -93,8 +96,14 @@ def _work(folder: Path, here: Path, attempt: int, spec: Mapping[str, Any], lock:
             "group": os.getpgrp(),
             "log": str(here / "log"),
         }
-        with theirs:
-            pid = resident.fork(residents / spec["family"], request, [theirs.fileno(), lock])
+        try:
+            with theirs:
+                pid = resident.fork(residents / spec["family"], request, [theirs.fileno(), lock])
+        except resident.ResidentError:
+            ours.close()
+            if tries == 1:
+                raise
+            return fork(entry_point, parameters, tries - 1)
         return Worker(pid, Channel(ours))
 
     logging.info("attempt %d, on %d of %d cores", attempt, spec["cores"], os.cpu_count() or 0)
