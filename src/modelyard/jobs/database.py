@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Select, create_engine, event, select, text
 from sqlalchemy.dialects.sqlite import insert
@@ -32,14 +31,12 @@ class Query:
 class Database:
     """SQLite in one file, with a log of its own for writers (WAL), so that readers never wait.
 
-    The file is this process's alone (`unix-excl`): its locks cost no call of the kernel, which would be a good part of
-    a read. `read` is for one thread at a time: the event loop's.
+    `read` is for one thread at a time: the event loop's.
     """
 
     def __init__(self, path: Path) -> None:
         def connect() -> sqlite3.Connection:
-            uri = f"file:{quote(str(path))}?vfs=unix-excl"
-            return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
         self._engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
         event.listen(self._engine, "connect", _prepare)
