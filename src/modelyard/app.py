@@ -110,12 +110,9 @@ def serve(settings: Settings) -> None:
     DataFolderTaken if another server uses the data folder, CannotListen if the address cannot be had.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    lock = _lock(settings.data_dir)
-    try:
-        with _listen(settings.host, settings.port) as listener:
-            uvloop.run(_serve(settings, listener))
-    finally:
-        os.close(lock)
+    _lock(settings.data_dir)
+    with _listen(settings.host, settings.port) as listener:
+        uvloop.run(_serve(settings, listener))
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
@@ -172,8 +169,8 @@ async def _announce(server: uvicorn.Server, settings: Settings, listener: socket
     print(f"modelyard listening on {url}", flush=True)
 
 
-def _lock(folder: Path) -> int:
-    """Takes the data folder for this process; the kernel gives it back when the process ends."""
+def _lock(folder: Path) -> None:
+    """Takes the data folder for this process, to its very end: the kernel gives it back."""
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,4 +181,3 @@ def _lock(folder: Path) -> int:
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
