@@ -76,10 +76,6 @@ def say(context: Context) -> Mapping[str, Any]:
     return hold(context)
 
 
-def state_folder(data: Path, task: str) -> Path:
-    return data / "tasks" / task / "state"
-
-
 def answer(context: Context) -> Mapping[str, Any]:
     """Serves: echoes what it is asked."""
 

@@ -94,10 +94,6 @@ class Store:
             raise NotFound(task)
         return Owner(*rows[0])
 
-    def active_names(self) -> set[str]:
-        """The tasks whose files are still needed: all but those that belong to nothing any more."""
-        return {id for (id,) in self._database.read(_TASKS)}
-
     async def create(self, owner: Owner, kind: str, id: str, request: Mapping[str, Any], plan: Sequence[Stage]) -> Job:
         """Accepts a job; from here on it ends, come what may. AlreadyExists if the owner's id is taken."""
 
@@ -359,7 +355,6 @@ _OWNER_OF_TASK = Query(
 )
 _KINDS = Query(select(jobs.c.kind).where(*_OWNED, jobs.c.id == bindparam("id")).order_by(jobs.c.key.desc()))
 _STANDING = Query(select(tasks.c.status, tasks.c.attempt).where(tasks.c.id == bindparam("task")))
-_TASKS = Query(select(tasks.c.id))
 _FREE = (
     or_(tasks.c.status == Status.QUEUED, tasks.c.status == Status.RUNNING),
     or_(tasks.c.token.is_(None), tasks.c.leased_until < bindparam("now")),
