@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelyard.runner.context import Channel, Context, InputError, Stopped, write_by_rename
+from modelyard import atomic
+from modelyard.runner.context import Channel, Context, InputError, Stopped
 from modelyard.runner.serving import serve
 
 
@@ -27,7 +28,7 @@ def refuse(context: Context) -> Mapping[str, Any]:
 
 def hold(context: Context) -> Mapping[str, Any]:
     """Works until `release` appears in the state folder, or until it is asked to stop."""
-    write_by_rename(context.state / f"began-{context.attempt}", str(os.getpid()).encode())
+    atomic.write(context.state / f"began-{context.attempt}", str(os.getpid()).encode())
     for step in range(100_000):
         context.report(step, phase="holding")
         if context.should_stop():
@@ -41,7 +42,7 @@ def hold(context: Context) -> Mapping[str, Any]:
 
 def be_stubborn(context: Context) -> Mapping[str, Any]:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    write_by_rename(context.state / f"began-{context.attempt}", str(os.getpid()).encode())
+    atomic.write(context.state / f"began-{context.attempt}", str(os.getpid()).encode())
     time.sleep(600)
     return {}
 
@@ -50,7 +51,7 @@ def lead(context: Context) -> Mapping[str, Any]:
     """Forks workers, gathers what they say, and waits like `hold`."""
     workers = [context.fork("tests.tasks:work", {"number": n}) for n in range(context.parameters["workers"])]
     said = [worker.channel.receive() for worker in workers]
-    write_by_rename(context.state / "workers", " ".join(str(worker.pid) for worker in workers).encode())
+    atomic.write(context.state / "workers", " ".join(str(worker.pid) for worker in workers).encode())
     held = hold(context)
     return {**held, "said": said}
 

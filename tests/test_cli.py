@@ -12,7 +12,7 @@ from click import Group
 from click.testing import CliRunner, Result
 
 from modelyard.cli import main
-from modelyard.jobs.database import Database
+from modelyard.database import Database
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import Job, Owner, Stage, Status
 from modelyard.jobs.store import Store

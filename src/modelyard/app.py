@@ -14,22 +14,23 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
+from modelyard import atomic
+from modelyard.database import Database
 from modelyard.engines.local import LocalEngine
 from modelyard.http import OneWriteProtocol
-from modelyard.jobs.buckets import Buckets
-from modelyard.jobs.database import Database
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import NotFound, Owner
 from modelyard.jobs.serving import Connections
 from modelyard.jobs.store import Store
 from modelyard.jobs.supervisor import Supervisor
-from modelyard.objects import Objects
 from modelyard.pages import Pages
 from modelyard.services import sagemaker_runtime
 from modelyard.services.neptune_ml import endpoints
 from modelyard.services.neptune_ml.backend import Backend
 from modelyard.services.neptune_ml.service import neptune_ml
 from modelyard.settings import Settings
+from modelyard.storage.buckets import Buckets
+from modelyard.storage.folders import Folders
 from modelyard.wire.endpoint import Endpoint, Service
 
 log = logging.getLogger(__name__)
@@ -54,15 +55,15 @@ class Application:
         self.store = Store(self.database)
         self.deployments = Deployments(self.database)
         self.buckets = Buckets(self.database)
-        self.objects = Objects(folder / "objects")
+        self.folders = Folders(folder / "objects")
         self.engine = LocalEngine(folder / "tasks", folder / "residents", settings.slots)
-        self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.objects)
+        self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.folders)
         self.connections = Connections(self.engine.socket)
         self.pages = Pages(
             self.store,
             self.deployments,
             self.buckets,
-            self.objects,
+            self.folders,
             self.engine,
             self.supervisor.wake,
             self._secret(),
@@ -78,7 +79,7 @@ class Application:
         backend = Backend(
             store=self.store,
             deployments=self.deployments,
-            objects=self.objects,
+            folders=self.folders,
             buckets=self.buckets,
             wake=self.supervisor.wake,
             log_url=self.pages.log_url,
@@ -163,9 +164,7 @@ async def _announce(server: uvicorn.Server, settings: Settings, listener: socket
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    half = settings.data_dir / ".server.json"
-    half.write_text(json.dumps({"url": url, "pid": os.getpid()}))
-    half.replace(settings.data_dir / "server.json")
+    atomic.write(settings.data_dir / "server.json", json.dumps({"url": url, "pid": os.getpid()}).encode())
     print(f"modelyard listening on {url}", flush=True)
 
 

@@ -20,13 +20,14 @@ import orjson
 
 from modelyard import events
 from modelyard.engines.base import Engine
-from modelyard.jobs.buckets import Buckets
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import Deployment, Job, NotFound, Owner, StageRecord, Status
 from modelyard.jobs.store import Store
 from modelyard.links import LOGS, Links
 from modelyard.logs import Logs
-from modelyard.objects import Objects, is_bucket
+from modelyard.storage.buckets import Buckets
+from modelyard.storage.folders import Folders
+from modelyard.storage.names import is_bucket
 from modelyard.wire.endpoint import Page, Receive, Scope, Send, from_another_site
 from modelyard.wire.identity import account_of_key, identify
 
@@ -85,7 +86,7 @@ class Pages:
         store: Store,
         deployments: Deployments,
         buckets: Buckets,
-        objects: Objects,
+        folders: Folders,
         engine: Engine,
         wake: Callable[[], None],
         secret: bytes,
@@ -93,7 +94,7 @@ class Pages:
         self._store = store
         self._deployments = deployments
         self._buckets = buckets
-        self._objects = objects
+        self._folders = folders
         self._engine = engine
         self._wake = wake
         self._links = Links(secret)
@@ -108,8 +109,8 @@ class Pages:
             "/-/buckets/": ("GET", self._list_buckets),
             "/-/buckets/own": ("POST", self._own_bucket),
         }
-        folders = {path: self._json for path in self._views if path.endswith("/")}
-        self.routes: Mapping[str, Page] = {"/": _about, "/health": self._json, LOGS: self._log, **folders}
+        subpages = {path: self._json for path in self._views if path.endswith("/")}
+        self.routes: Mapping[str, Page] = {"/": _about, "/health": self._json, LOGS: self._log, **subpages}
 
     def log_url(self, base_url: str, task: str) -> str:
         """The address of a task's log, good for hours: for the owner alone to hand on."""
@@ -177,7 +178,7 @@ class Pages:
     def _list_buckets(self, ask: Ask) -> Any:
         owned = self._buckets.owned()
         theirs = (None, ask.owner.account)
-        names = [name for name in self._objects.buckets() if owned.get(name) in theirs]
+        names = [name for name in self._folders.buckets() if owned.get(name) in theirs]
         return {"buckets": [{"name": name, "owner": owned.get(name)} for name in names]}
 
     async def _own_bucket(self, ask: Ask) -> Any:

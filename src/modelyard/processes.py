@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from modelyard import atomic
+
 
 @dataclass(frozen=True)
 class Process:
@@ -43,10 +45,8 @@ class Process:
             return None
 
     def write(self, path: Path) -> None:
-        """Names the process in a file, by rename."""
-        half = path.with_name(f".{path.name}.{os.getpid()}")
-        half.write_text(json.dumps(asdict(self)))
-        os.replace(half, path)
+        """Names the process in a file."""
+        atomic.write(path, json.dumps(asdict(self)).encode())
 
     def alive(self) -> bool:
         """Whether this very process still runs; one that only waits to be reaped does not."""

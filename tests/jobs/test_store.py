@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.database import Database
 from modelyard.engines.base import TaskSpec
-from modelyard.jobs.database import Database
 from modelyard.jobs.model import NotFound, Owner, Stage, Status
 from modelyard.jobs.store import Store
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from tests.conftest import processes_of
 
+from modelyard.database import Database
 from modelyard.engines.base import Running, TaskSpec
 from modelyard.engines.local import LocalEngine
-from modelyard.jobs.database import Database
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import AlreadyExists, Job, NotFound, Owner, ServiceStatus, Stage, Status
 from modelyard.jobs.store import Store
 from modelyard.jobs.supervisor import MAX_LOSSES, STOP_SECONDS, Supervisor
-from modelyard.objects import Objects
+from modelyard.storage.folders import Folders
 
 US = Owner("111111111111", "us-east-1")
 THEM = Owner("222222222222", "us-east-1")
@@ -32,8 +32,8 @@ class Core:
         self.store = Store(self.database)
         self.deployments = Deployments(self.database)
         self.engine = LocalEngine(data / "tasks", data / "residents", slots)
-        self.objects = Objects(data / "objects")
-        self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.objects)
+        self.folders = Folders(data / "objects")
+        self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.folders)
 
     async def create(self, *stages: Stage, id: str = "j", owner: Owner = US) -> Job:
         job = await self.store.create(owner, "test", id, {}, stages)
@@ -112,10 +112,10 @@ class TestAJob:
             async with running(data) as core:
                 await core.create(stage("hold", publish="s3://bucket/out/j"))
                 await core.file("began-1")
-                assert not core.objects.path("s3://bucket/out").exists()
+                assert not core.folders.path("s3://bucket/out").exists()
                 (core.state() / "release").touch()
                 await core.until(Status.COMPLETED)
-                assert (core.objects.folder("s3://bucket/out/j") / "answer.txt").read_text() == "1"
+                assert (core.folders.folder("s3://bucket/out/j") / "answer.txt").read_text() == "1"
 
         run(test)
 
@@ -127,7 +127,7 @@ class TestAJob:
                 await core.create(first, second)
                 await core.file("began-1", stage=1)
                 spec = (core.state(stage=1).parent / "spec.json").read_text()
-                assert str(core.objects.folder("s3://bucket/first")) in spec
+                assert str(core.folders.folder("s3://bucket/first")) in spec
                 (core.state(stage=1) / "release").touch()
                 await core.until(Status.COMPLETED)
 
@@ -247,7 +247,7 @@ class TestStop:
                 await core.until(Status.COMPLETED, id="a")
                 await core.until(Status.COMPLETED, id="b")
                 await core.store.stop(US, "test", "a", clean=True)
-                await eventually(lambda: os.listdir(core.objects.path("s3://bucket/mine")) == ["b"])
+                await eventually(lambda: os.listdir(core.folders.path("s3://bucket/mine")) == ["b"])
 
         run(test)
 
@@ -314,10 +314,10 @@ class TestAKill:
                 task = core.job().stages[0].task
             (core.data / "tasks" / task / "state" / "release").touch()
             await eventually(lambda: core.engine.state(task, 1) != Running())
-            core.objects.publish(core.engine.attempt_folder(task, 1) / "output", "s3://bucket/out")
+            core.folders.publish(core.engine.attempt_folder(task, 1) / "output", "s3://bucket/out")
             async with running(data) as core:
                 await core.until(Status.COMPLETED)
-                assert os.listdir(core.objects.folder("s3://bucket/out")) == ["answer.txt"]
+                assert os.listdir(core.folders.folder("s3://bucket/out")) == ["answer.txt"]
 
         run(test)
 

@@ -99,7 +99,7 @@ def code_of(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
 
 
 def objects(server: Server, uri: str) -> Path:
-    return server.application.objects.path(uri)
+    return server.application.folders.path(uri)
 
 
 class TestDataProcessing:

@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from modelyard import resident
+from modelyard import atomic, resident
 from modelyard.engines.base import Failed, Lost, Running, State, Succeeded, TaskSpec
 from modelyard.processes import Process, spawn
 
@@ -38,7 +38,7 @@ class LocalEngine:
         try:
             _take(lock, folder)
             self.socket(task).unlink(missing_ok=True)
-            _write_spec(folder, spec)
+            atomic.write(folder / "spec.json", json.dumps(asdict(spec)).encode())
             if spec.family is None:
                 self._spawn(folder, attempt, lock, spec.cores)
             else:
@@ -98,12 +98,6 @@ class LocalEngine:
         threads = {name: str(cores) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")}
         arguments = [str(folder), str(attempt), str(lock)]
         spawn("modelyard.runner.main", arguments, self.attempt_folder(folder.name, attempt) / "log", lock, threads)
-
-
-def _write_spec(folder: Path, spec: TaskSpec) -> None:
-    half = folder / ".spec.json"
-    half.write_text(json.dumps(asdict(spec)))
-    half.replace(folder / "spec.json")
 
 
 def _held(lock_file: Path) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_, select, update
 
-from modelyard.jobs.database import Database, Query
+from modelyard.database import Database, Query
 from modelyard.jobs.model import AlreadyExists, Deployment, NotFound, Owner, ServiceStatus, Stage, Status
 from modelyard.jobs.store import Claim, now
-from modelyard.jobs.tables import deployments, tasks
+from modelyard.tables import deployments, tasks
 
 
 @dataclass(frozen=True)

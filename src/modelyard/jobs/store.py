@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, RowMapping, bindparam, insert, or_, select, update
 
+from modelyard.database import Database, Query
 from modelyard.engines.base import TaskSpec
-from modelyard.jobs.database import Database, Query
 from modelyard.jobs.model import AlreadyExists, Job, LeaseLost, NotFound, Owner, Stage, StageRecord, Status
-from modelyard.jobs.tables import jobs, tasks
+from modelyard.tables import jobs, tasks
 
 LEASE_SECONDS = 30.0
 

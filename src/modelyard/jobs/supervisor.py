@@ -11,7 +11,7 @@ from modelyard.engines.base import Engine, Failed, Lost, Running, State, Succeed
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import LeaseLost, Status
 from modelyard.jobs.store import LEASE_SECONDS, Claim, Store, now
-from modelyard.objects import Objects
+from modelyard.storage.folders import Folders
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,11 @@ HEALTHY_SECONDS = 60.0
 class Supervisor:
     """Runs in the server's event loop. Killed at any moment, its successor goes on where the database says."""
 
-    def __init__(self, store: Store, deployments: Deployments, engine: Engine, objects: Objects) -> None:
+    def __init__(self, store: Store, deployments: Deployments, engine: Engine, folders: Folders) -> None:
         self._store = store
         self._deployments = deployments
         self._engine = engine
-        self._objects = objects
+        self._folders = folders
         self._woken = asyncio.Event()
         self._claims: dict[asyncio.Task[None], Claim] = {}
 
@@ -71,7 +71,7 @@ class Supervisor:
         for job in self._store.to_clean():
             for record in job.stages:
                 if record.stage.publish:
-                    await asyncio.to_thread(self._objects.remove, record.stage.publish)
+                    await asyncio.to_thread(self._folders.remove, record.stage.publish)
             await self._store.cleaned(job)
 
     def _done(self, watcher: asyncio.Task[None]) -> None:
@@ -152,7 +152,7 @@ class Supervisor:
         if claim.stage.publish:
             output = self._engine.attempt_folder(claim.task, attempt) / "output"
             try:
-                await asyncio.to_thread(self._objects.publish, output, claim.stage.publish)
+                await asyncio.to_thread(self._folders.publish, output, claim.stage.publish)
             except Exception as error:
                 reason = f"the output could not be written to {claim.stage.publish}: {error}"
                 return await self._store.end(claim, Status.FAILED, reason)
@@ -191,7 +191,7 @@ class Supervisor:
     def _spec(self, claim: Claim, **parameters: Any) -> TaskSpec:
         """The spec with its inputs' URIs as folders, and what only the engine knows."""
         spec = claim.stage.spec
-        inputs = {name: str(self._objects.path(uri)) for name, uri in spec.inputs.items()}
+        inputs = {name: str(self._folders.path(uri)) for name, uri in spec.inputs.items()}
         return replace(spec, inputs=inputs, parameters={**spec.parameters, **parameters})
 
 

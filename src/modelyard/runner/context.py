@@ -130,12 +130,5 @@ class Context:
             os.close(descriptor)
 
 
-def write_by_rename(path: Path, data: bytes) -> None:
-    """Writes a file so that a reader sees the old one, none, or the whole new one; never half of it."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_bytes(data)
-    os.replace(half, path)
-
-
 def _no_workers() -> Worker:
     raise RuntimeError("this task was started without a way to fork workers")

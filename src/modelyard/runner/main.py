@@ -21,9 +21,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from modelyard import resident
+from modelyard import atomic, resident
 from modelyard.processes import Process, be_gentle
-from modelyard.runner.context import Channel, Context, InputError, Stopped, Worker, write_by_rename
+from modelyard.runner.context import Channel, Context, InputError, Stopped, Worker
 
 MAX_RESULT_BYTES = 64 * 1024
 FORK_TRIES = 3
@@ -53,7 +53,7 @@ def run_attempt(folder: Path, attempt: int, lock: int, residents: Path) -> int:
     ending = here / "ending.json"
     if os.WIFSIGNALED(status) or not ending.exists():
         ended = {"signal": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else {"signal": 0}
-        write_by_rename(ending, json.dumps(ended).encode())
+        atomic.write(ending, json.dumps(ended).encode())
     os.replace(ending, here / "exit.json")
     os.killpg(0, signal.SIGKILL)
     return 0
@@ -119,7 +119,7 @@ def _work(folder: Path, here: Path, attempt: int, spec: Mapping[str, Any], lock:
         should_stop=asked.is_set,
     )
     ended = _ending(spec["entry_point"], context)
-    write_by_rename(here / "ending.json", json.dumps(ended).encode())
+    atomic.write(here / "ending.json", json.dumps(ended).encode())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

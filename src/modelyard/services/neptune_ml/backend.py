@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.jobs.buckets import Buckets
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import Job, NotFound, Owner, Status
 from modelyard.jobs.store import Store
-from modelyard.objects import Objects
+from modelyard.storage.buckets import Buckets
+from modelyard.storage.folders import Folders
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
@@ -26,7 +26,7 @@ class Backend:
 
     store: Store
     deployments: Deployments
-    objects: Objects
+    folders: Folders
     buckets: Buckets
     wake: Callable[[], None]
     log_url: Callable[[str, str], str]
@@ -45,16 +45,16 @@ class Backend:
 
     def readable(self, call: Call, member: str, uri: str) -> None:
         """Faults unless the folder at `uri` exists and the caller may read it."""
-        self.buckets.check(self.objects.bucket(uri), call.account)
+        self.buckets.check(self.folders.bucket(uri), call.account)
         try:
-            self.objects.folder(uri)
+            self.folders.folder(uri)
         except (OSError, ValueError) as error:
             raise Fault("InvalidParameterException", f"{member}: {uri}: {error}") from None
 
     async def writable(self, call: Call, uri: str) -> None:
         """Faults unless the caller may write to `uri`. A bucket that is not there will be made, and is the caller's."""
-        bucket = self.objects.bucket(uri)
-        if not self.objects.path(uri).exists() and not self.objects.path(f"s3://{bucket}").exists():
+        bucket = self.folders.bucket(uri)
+        if not self.folders.path(uri).exists() and not self.folders.path(f"s3://{bucket}").exists():
             await self.buckets.own(bucket, call.account)
         self.buckets.check(bucket, call.account)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.model import Job, Stage
-from modelyard.objects import ObjectError, join
 from modelyard.services.neptune_ml.backend import Backend, check_seconds, owner
 from modelyard.services.neptune_ml.job_resource import describe_stage
 from modelyard.services.neptune_ml.names import arn, run_name, stamp
+from modelyard.storage.names import ObjectError, join
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
@@ -71,7 +71,7 @@ class DataProcessing:
         export, configuration = request["inputDataS3Location"], _configuration(request)
         self._backend.readable(call, "inputDataS3Location", export)
         uri = join(export, configuration)
-        if not self._backend.objects.path(uri).is_file():
+        if not self._backend.folders.path(uri).is_file():
             raise ObjectError(
                 f"inputDataS3Location: {export} has no {configuration}; configFileName names another file"
             )

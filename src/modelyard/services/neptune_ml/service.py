@@ -5,14 +5,14 @@ https://docs.aws.amazon.com/neptune/latest/userguide/machine-learning.html
 
 from collections.abc import Sequence
 
-from modelyard.jobs.buckets import AccessDenied
-from modelyard.objects import ObjectError
 from modelyard.services.neptune_ml.backend import Backend
 from modelyard.services.neptune_ml.endpoints import Endpoints
 from modelyard.services.neptune_ml.job_resource import JobKind, JobResource
 from modelyard.services.neptune_ml.processing import DataProcessing
 from modelyard.services.neptune_ml.training import ModelTraining
 from modelyard.services.neptune_ml.transform import ModelTransform
+from modelyard.storage.buckets import AccessDenied
+from modelyard.storage.names import ObjectError
 from modelyard.wire.constraints import Violation, sentence
 from modelyard.wire.endpoint import Handler, Service
 from modelyard.wire.errors import Fault

@@ -9,12 +9,12 @@ from typing import Any
 
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.model import Job, Stage, Status
-from modelyard.objects import join
 from modelyard.services.neptune_ml.backend import Backend, check_positive, check_seconds, owner
 from modelyard.services.neptune_ml.job_resource import STATUS_WORDS, describe_stage
 from modelyard.services.neptune_ml.names import arn, run_name, stamp
 from modelyard.services.neptune_ml.processing import KIND as PROCESSING
 from modelyard.services.neptune_ml.processing import processed_graph
+from modelyard.storage.names import join
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelyard.jobs.model import Job, Stage, Status
-from modelyard.objects import join
 from modelyard.services.neptune_ml.backend import Backend, owner
 from modelyard.services.neptune_ml.job_resource import describe_stage
 from modelyard.services.neptune_ml.names import arn, run_name, stamp
@@ -15,6 +14,7 @@ from modelyard.services.neptune_ml.processing import KIND as PROCESSING
 from modelyard.services.neptune_ml.processing import processed_graph
 from modelyard.services.neptune_ml.training import KIND as TRAINING
 from modelyard.services.neptune_ml.training import managing_run, trained_model, transform_spec
+from modelyard.storage.names import join
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from modelyard.runner.context import write_by_rename
+from modelyard import atomic
 from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions
 from modelyard.workloads.graph.training.adjacency import Relation
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
@@ -47,7 +47,7 @@ class Checkpoint:
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Writes `model.safetensors`, then `model.json`; a folder that has the second is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_by_rename(folder / "model.safetensors", save(dict(checkpoint.weights)))
+    atomic.write(folder / "model.safetensors", save(dict(checkpoint.weights)))
     document: dict[str, Any] = {
         "format": FORMAT,
         "model": "rgcn",
@@ -56,7 +56,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         "relations": [asdict(relation) for relation in checkpoint.relations],
         "self_weight": checkpoint.self_weight,
     }
-    write_by_rename(folder / "model.json", json.dumps(document, indent=1).encode())
+    atomic.write(folder / "model.json", json.dumps(document, indent=1).encode())
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

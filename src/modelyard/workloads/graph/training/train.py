@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from modelyard.runner.context import Channel, InputError, write_by_rename
+from modelyard import atomic
+from modelyard.runner.context import Channel, InputError
 from modelyard.workloads.graph.data import TEST, VALID, Graph, read_graph
 from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions
 from modelyard.workloads.graph.training.adjacency import Adjacency, adjacency_path, read_adjacency
@@ -193,7 +194,7 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
         output, _ = model(graph_tensors(graph, adjacency))
         for split, name in ((VALID, "eval_metrics_info.json"), (TEST, "test_metrics_info.json")):
             if (report := objective.report(output, split)) is not None:
-                write_by_rename(Path(parameters["output"]) / name, json.dumps(report, indent=1).encode())
+                atomic.write(Path(parameters["output"]) / name, json.dumps(report, indent=1).encode())
     embedded = [n for n in range(len(graph.node_types)) if f"model.encoder.embeddings.{n}" in checkpoint.weights]
     write_trained_on(graph, embedded, Path(parameters["output"]))
     channel.send(result="complete")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from modelyard.runner.context import InputError, write_by_rename
+from modelyard import atomic
+from modelyard.runner.context import InputError
 from modelyard.workloads.graph.data import TRAIN, Graph
 
 
@@ -49,7 +50,7 @@ def write_trained_on(graph: Graph, embedded: Iterable[int], folder: Path) -> Non
         shutil.copyfile(graph.ids_path(number), folder / "trained_on" / f"{number}.parquet")
     mean, deviation = _label_scale(graph)
     described = replace(_described(graph), mean=mean, deviation=deviation)
-    write_by_rename(folder / "trained_on.json", json.dumps(asdict(described)).encode())
+    atomic.write(folder / "trained_on.json", json.dumps(asdict(described)).encode())
 
 
 def read_trained_on(folder: Path) -> TrainedOn:

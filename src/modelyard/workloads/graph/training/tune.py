@@ -20,7 +20,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from modelyard.runner.context import Context, InputError, Stopped, Worker, write_by_rename
+from modelyard import atomic
+from modelyard.runner.context import Context, InputError, Stopped, Worker
 from modelyard.workloads.graph.data import Graph, read_graph
 from modelyard.workloads.graph.training.adjacency import adjacency_path, build_adjacency, decide_relations
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
@@ -263,7 +264,7 @@ class Search:
                 _LOG.warning("trial %d: its process ended without a result; it begins again", number)
                 self._study.tell(running.asked, state=TrialState.FAIL)
                 return number
-        write_by_rename(self._trials / f"{number}.json", json.dumps(asdict(trial)).encode())
+        atomic.write(self._trials / f"{number}.json", json.dumps(asdict(trial)).encode())
         self._take(trial, running.asked)
         return None
 
@@ -410,4 +411,4 @@ def _as_suggested(parameter: Parameter, value: Any) -> Any:
 
 
 def _write(path: Path, document: Any) -> None:
-    write_by_rename(path, json.dumps(document, indent=1).encode())
+    atomic.write(path, json.dumps(document, indent=1).encode())

@@ -3,8 +3,8 @@
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects.sqlite import insert
 
-from modelyard.jobs.database import Database, Query
-from modelyard.jobs.tables import buckets
+from modelyard.database import Database, Query
+from modelyard.tables import buckets
 
 
 class AccessDenied(Exception):

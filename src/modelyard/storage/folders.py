@@ -1,29 +1,24 @@
-"""Objects: what users name `s3://bucket/key` is the plain file `<root>/bucket/key`.
+"""Folders under `s3://` URIs, as jobs read and write them: `s3://bucket/key` is the plain file `<root>/bucket/key`.
 
-A user's name is hostile until checked: it must stay inside the root, and no symbolic link may lead out of it.
+No symbolic link may lead out of a bucket.
 """
 
 import os
-import re
 import shutil
 from pathlib import Path
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+from modelyard.storage.names import ObjectError, is_bucket, parts
 
 
-class ObjectError(Exception):
-    """A URI names nothing that may be read or written; the message says why."""
-
-
-class Objects:
-    """The objects of all buckets, as files under `root`."""
+class Folders:
+    """The buckets, as folders under `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
 
     def bucket(self, uri: str) -> str:
         """The bucket of a URI; ObjectError if it is no `s3://` URI."""
-        return _parts(uri)[0]
+        return parts(uri)[0]
 
     def buckets(self) -> list[str]:
         """The names of all buckets, sorted."""
@@ -32,7 +27,7 @@ class Objects:
 
     def path(self, uri: str) -> Path:
         """The file or folder that a URI names, which need not exist. ObjectError if it lies outside the root."""
-        bucket, keys = _parts(uri)
+        bucket, keys = parts(uri)
         path = self._root.joinpath(bucket, *keys)
         if not path.resolve().is_relative_to(self._root / bucket):
             raise ObjectError(f"{uri} leads out of its bucket by a symbolic link")
@@ -61,27 +56,3 @@ class Objects:
         if path.is_dir():
             path.rename(half)
         shutil.rmtree(half, ignore_errors=True)
-
-
-def join(uri: str, *names: str) -> str:
-    """The URI of something below another."""
-    return "/".join([uri.rstrip("/"), *names])
-
-
-def is_bucket(name: str) -> bool:
-    """Whether a bucket may have this name."""
-    return bool(_BUCKET.fullmatch(name)) and ".." not in name
-
-
-def _parts(uri: str) -> tuple[str, list[str]]:
-    scheme, separator, rest = uri.partition("://")
-    if scheme != "s3" or not separator:
-        raise ObjectError(f"{uri!r} is not of the form s3://bucket/key")
-    bucket, _, key = rest.partition("/")
-    if not is_bucket(bucket):
-        raise ObjectError(f"{bucket!r} in {uri!r} is no bucket name: 3 to 63 of a-z, 0-9, hyphen and dot")
-    keys = key.rstrip("/").split("/") if key.rstrip("/") else []
-    for part in keys:
-        if part in ("", ".", "..") or "\0" in part or len(part.encode()) > 255:
-            raise ObjectError(f"{part!r} in {uri!r} cannot be part of a key here: a folder holds no such name")
-    return bucket, keys

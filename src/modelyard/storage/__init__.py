@@ -1,0 +1,1 @@
+"""What users keep: buckets, and the objects in them."""
