@@ -49,9 +49,11 @@ class Process:
         atomic.write(path, json.dumps(asdict(self)).encode())
 
     def alive(self) -> bool:
-        """Whether this very process still runs; one that only waits to be reaped does not."""
+        """Whether this very process still runs, or holds anything: one that only waits to be reaped does not."""
         stat = _stat(self.pid)
-        return stat is not None and stat == (stat[0], self.start) and stat[0] not in "ZX" and _boot() == self.boot
+        if stat is None or stat[1] != self.start or _boot() != self.boot:
+            return False
+        return stat[0] not in "ZX" or _threads(self.pid) > 1
 
     def terminate(self) -> None:
         """Asks the process to end (SIGTERM)."""
@@ -112,6 +114,14 @@ def _stat(pid: int) -> tuple[str, int] | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return after_name[0], int(after_name[19])
+
+
+def _threads(pid: int) -> int:
+    """A killed process is a zombie as soon as its first thread is gone; the others may still hold its files."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _boot() -> str:
