@@ -2,6 +2,10 @@
 
 A frame is a prefix of 12 bytes (request id, header length, body length; unsigned, big endian), a header
 (a JSON object) and a body (bytes). An answer carries the id of its request; answers may come in any order.
+
+An answer of several frames, a stream, says `"more": true` in the header of all but its last. Two frames of the asking
+side belong to a stream, carry its id and get no answer: `{"op": "more", "frames": n}` allows n frames beyond the first
+`STREAM_WINDOW`, so that a slow reader holds up nobody else, and `{"op": "cancel"}` ends it.
 """
 
 import json
@@ -11,6 +15,8 @@ from typing import Any, NamedTuple
 
 MAX_HEADER = 64 * 1024
 MAX_BODY = 64 * 1024 * 1024
+STREAM_WINDOW = 16
+"""Frames of a stream that may be under way before its reader has said that it took some."""
 
 _PREFIX = struct.Struct("!III")
 

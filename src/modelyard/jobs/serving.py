@@ -1,18 +1,28 @@
 """The server's side of serving tasks: one persistent connection to each, shared by all requests.
 
-Requests carry an id, so that many are under way on one connection and answers may come in any order.
+Requests carry an id, so that many are under way on one connection and answers may come in any order. An answer is one
+frame (`ask`) or a stream of them (`stream`).
 """
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
 
 from modelyard import sockets
-from modelyard.frames import Decoder, FrameError, encode
+from modelyard.frames import STREAM_WINDOW, Decoder, FrameError, encode
 
-_Answer = asyncio.Future[tuple[dict[str, Any], bytes]]
+Reply = tuple[dict[str, Any], bytes]
+
+_Answer = asyncio.Future[Reply]
+_Stream = asyncio.Queue[Reply | None]
+"""The frames of a stream that nobody has taken yet, at most `STREAM_WINDOW`; None when the task is lost."""
+
+
+_TAKEN_TOGETHER = STREAM_WINDOW // 2
+"""Frames of a stream that the task is told about at once."""
 
 
 class ServingLost(Exception):
@@ -26,6 +36,7 @@ class Connection(asyncio.Protocol):
         self._name = name
         self._ids = itertools.count()
         self._asks: dict[int, _Answer] = {}
+        self._streams: dict[int, _Stream] = {}
         self._decoder = Decoder()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -47,7 +58,7 @@ class Connection(asyncio.Protocol):
         """Whether the connection has ended; it never comes back."""
         return self._lost_because is not None
 
-    async def ask(self, header: Mapping[str, Any], body: bytes, timeout: float) -> tuple[dict[str, Any], bytes]:
+    async def ask(self, header: Mapping[str, Any], body: bytes, timeout: float) -> Reply:
         """Sends a request and waits for its answer, at most `timeout` seconds.
 
         ServingLost if the task goes away, TimeoutError if it takes too long. An ask that is cancelled or took too
@@ -57,11 +68,42 @@ class Connection(asyncio.Protocol):
             await self._writable.wait()
             return await self._ask(header, body)
 
+    async def stream(self, header: Mapping[str, Any], body: bytes, timeout: float) -> AsyncGenerator[Reply, None]:
+        """Sends a request and yields the frames of its answer as they come; the last says no `more`, or an error.
+
+        The task sends `STREAM_WINDOW` frames ahead of the reader, and then waits. Closing the generator early
+        cancels the request in the task; use `contextlib.aclosing`.
+        ServingLost if the task goes away, TimeoutError if a frame takes longer than `timeout` seconds to come.
+        """
+        async with asyncio.timeout(timeout):
+            await self._writable.wait()
+        if self._lost_because:
+            raise ServingLost(self._lost_because)
+        id, frames, more = self._free_id(), _Stream(), True
+        self._streams[id] = frames
+        try:
+            self._transport.write(encode(id, header, body))
+            for taken in itertools.count(1):
+                async with asyncio.timeout(timeout):
+                    reply = await frames.get()
+                if reply is None:
+                    raise ServingLost(self._lost_because)
+                more = reply[0].get("more", False)
+                yield reply
+                if not more:
+                    break
+                if taken % _TAKEN_TOGETHER == 0:
+                    self._transport.write(encode(id, {"op": "more", "frames": _TAKEN_TOGETHER}))
+        finally:
+            del self._streams[id]
+            if more and not self._lost_because:
+                self._transport.write(encode(id, {"op": "cancel"}))
+
     def close(self) -> None:
         """Ends the connection; asks that wait fail."""
         self._transport.close()
 
-    async def _ask(self, header: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    async def _ask(self, header: Mapping[str, Any], body: bytes) -> Reply:
         if self._lost_because:
             raise ServingLost(self._lost_because)
         ask_id = self._free_id()
@@ -74,7 +116,8 @@ class Connection(asyncio.Protocol):
             del self._asks[ask_id]
 
     def _free_id(self) -> int:
-        return next(i for n in self._ids if (i := n & 0xFFFFFFFF) not in self._asks)
+        taken = self._asks.keys() | self._streams.keys() if self._streams else self._asks
+        return next(i for n in self._ids if (i := n & 0xFFFFFFFF) not in taken)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -84,8 +127,9 @@ class Connection(asyncio.Protocol):
         """Called by the event loop: hands answers to those who wait for them."""
         try:
             for frame in self._decoder.feed(data):
-                answer = self._asks.get(frame.id)
-                if answer and not answer.done():
+                if stream := self._streams.get(frame.id):
+                    stream.put_nowait((frame.header, frame.body))
+                elif (answer := self._asks.get(frame.id)) and not answer.done():
                     answer.set_result((frame.header, frame.body))
         except FrameError as error:
             self._lose(str(error))
@@ -109,6 +153,8 @@ class Connection(asyncio.Protocol):
         for answer in self._asks.values():
             if not answer.done():
                 answer.set_exception(ServingLost(self._lost_because))
+        for stream in self._streams.values():
+            stream.put_nowait(None)
 
 
 class Connections:
@@ -121,11 +167,18 @@ class Connections:
         self._socket_path = socket_path
         self._open: dict[str, asyncio.Task[Connection]] = {}
 
-    async def ask(
-        self, task_id: str, header: Mapping[str, Any], body: bytes, timeout: float
-    ) -> tuple[dict[str, Any], bytes]:
+    async def ask(self, task_id: str, header: Mapping[str, Any], body: bytes, timeout: float) -> Reply:
         """Asks the task `task_id`; see `Connection.ask`."""
         return await (await self._connection(task_id)).ask(header, body, timeout)
+
+    async def stream(
+        self, task_id: str, header: Mapping[str, Any], body: bytes, timeout: float
+    ) -> AsyncGenerator[Reply, None]:
+        """Asks the task `task_id` for an answer of many frames; see `Connection.stream`."""
+        connection = await self._connection(task_id)
+        async with aclosing(connection.stream(header, body, timeout)) as replies:
+            async for reply in replies:
+                yield reply
 
     def forget(self, task_id: str) -> None:
         """Closes the connection to a task that has ended or is about to."""

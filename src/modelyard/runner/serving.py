@@ -2,19 +2,23 @@
 
 A request is a frame (see `modelyard.frames`); its answer carries the same id and a header with `status`: 200, or an
 HTTP status of 400 or more beside a `message` that says what was wrong. Answers go out as they are ready, in any order.
+An answer may be a stream of frames.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from modelyard import sockets
-from modelyard.frames import Decoder, Frame, FrameError, encode
+from modelyard.frames import STREAM_WINDOW, Decoder, Frame, FrameError, encode
 from modelyard.runner.context import Context
 
-Answer = Callable[[Mapping[str, Any], bytes], Awaitable[tuple[Mapping[str, Any], bytes]]]
+Reply = tuple[Mapping[str, Any], bytes]
+Stream = AsyncGenerator[Reply, None]
+Answer = Callable[[Mapping[str, Any], bytes], Awaitable[Reply] | Stream]
 
 _LOOK_FOR_STOP_SECONDS = 0.1
 _FINISH_SECONDS = 20.0
@@ -23,11 +27,15 @@ _log = logging.getLogger(__name__)
 
 
 class RequestError(Exception):
-    """A request that cannot be answered, through no fault of the model: its status and what to do about it."""
+    """A request that cannot be answered, through no fault of the model: its status and what to do about it.
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    `reason` is a word for the program that asked, where the status alone does not tell what is wrong.
+    """
+
+    def __init__(self, message: str, status: int = 400, reason: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.reason = reason
 
 
 def serve(context: Context, socket_path: Path, answer: Answer) -> None:
@@ -35,6 +43,9 @@ def serve(context: Context, socket_path: Path, answer: Answer) -> None:
 
     Call it when the model is loaded: the socket appears when the task is ready. `answer(header, body)` gives the
     answer's header and body; it raises RequestError for a bad request, and runs long work in a thread.
+    It may be an async generator of headers and bodies instead, each of which goes out at once, and all but the last of
+    which say `"more": True`. The generator is closed when the asking side cancels or goes away, and it is not asked for
+    more than `STREAM_WINDOW` frames that nobody has taken.
     """
     asyncio.run(_serve(context, socket_path, answer))
 
@@ -52,6 +63,14 @@ async def _serve(context: Context, socket_path: Path, answer: Answer) -> None:
     _log.info("stopped")
 
 
+class _Answering:
+    """A request under way, and how many more frames of its answer the other side will take."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None]
+        self.wanted = asyncio.Semaphore(STREAM_WINDOW)
+
+
 class _Conversation(asyncio.Protocol):
     """One connection of the server: frames in, answers out."""
 
@@ -59,7 +78,8 @@ class _Conversation(asyncio.Protocol):
         self._answer = answer
         self._conversations = conversations
         self._decoder = Decoder()
-        self._answering: set[asyncio.Task[None]] = set()
+        self._under_way: dict[int, _Answering] = {}
+        self._finishing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -68,15 +88,16 @@ class _Conversation(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._conversations.discard(self)
-        for task in self._answering:
-            task.cancel()
+        for answering in self._under_way.values():
+            answering.task.cancel()
 
     def data_received(self, data: bytes) -> None:
         try:
             for frame in self._decoder.feed(data):
-                task = asyncio.get_running_loop().create_task(self._reply(frame))
-                self._answering.add(task)
-                task.add_done_callback(self._answering.discard)
+                if answering := self._under_way.get(frame.id):
+                    _steer(answering, frame.header)
+                elif frame.header.get("op") not in ("cancel", "more") and not self._finishing:
+                    self._begin(frame)
         except FrameError as error:
             _log.warning("connection closed: %s", error)
             self._transport.close()
@@ -90,19 +111,48 @@ class _Conversation(asyncio.Protocol):
 
     async def finish(self) -> None:
         """Takes no more requests, sends the answers to those that were taken, and closes."""
-        self._transport.pause_reading()
-        if self._answering:
-            await asyncio.wait(self._answering, timeout=_FINISH_SECONDS)
+        self._finishing = True
+        if self._under_way:
+            await asyncio.wait([one.task for one in self._under_way.values()], timeout=_FINISH_SECONDS)
         self._transport.close()
 
-    async def _reply(self, frame: Frame) -> None:
+    def _begin(self, frame: Frame) -> None:
+        answering = self._under_way[frame.id] = _Answering()
+        answering.task = asyncio.get_running_loop().create_task(self._reply(frame, answering))
+        answering.task.add_done_callback(lambda _: self._under_way.pop(frame.id))
+
+    async def _reply(self, frame: Frame, answering: _Answering) -> None:
         try:
-            header, body = await self._answer(frame.header, frame.body)
-            reply = encode(frame.id, header, body)
+            answer = self._answer(frame.header, frame.body)
+            if isinstance(answer, AsyncGenerator):
+                await self._stream(frame.id, answer, answering)
+            else:
+                self._send(frame.id, *await answer)
         except RequestError as error:
-            reply = encode(frame.id, {"status": error.status, "message": str(error)[:10_000]})
+            reason = {"reason": error.reason} if error.reason else {}
+            self._send(frame.id, {"status": error.status, "message": str(error)[:10_000], **reason})
         except Exception as error:
             _log.exception("request %d failed", frame.id)
-            reply = encode(frame.id, {"status": 500, "message": f"{type(error).__name__}: {error}"[:10_000]})
+            self._send(frame.id, {"status": 500, "message": f"{type(error).__name__}: {error}"[:10_000]})
+
+    async def _stream(self, id: int, stream: Stream, answering: _Answering) -> None:
+        more = True
+        async with aclosing(stream):
+            async for header, body in stream:
+                await answering.wanted.acquire()
+                self._send(id, header, body)
+                more = header.get("more", False)
+        assert not more, "the answer ended without its last frame"
+
+    def _send(self, id: int, header: Mapping[str, Any], body: bytes = b"") -> None:
+        reply = encode(id, header, body)
         if not self._transport.is_closing():
             self._transport.write(reply)
+
+
+def _steer(answering: _Answering, header: Mapping[str, Any]) -> None:
+    """Obeys a frame that belongs to a stream under way."""
+    if header.get("op") == "cancel":
+        answering.task.cancel()
+    for _ in range(header.get("frames", 0)):
+        answering.wanted.release()
