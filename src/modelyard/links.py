@@ -6,7 +6,8 @@ from functools import lru_cache
 
 LOGS = "/-/logs/"
 
-_HOUR = 3600
+CHANGE_SECONDS = 3600
+"""How long the same link is given out."""
 _VALID_HOURS = 12
 
 
@@ -15,11 +16,11 @@ class Links:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
-        self._of_hour = lru_cache(maxsize=4096)(self._make)
+        self._of_now = lru_cache(maxsize=4096)(self._make)
 
     def path(self, task: str) -> str:
         """The path and query of a task's log: the same for an hour, valid for 12 to 13 from now."""
-        return self._of_hour(task, int(time.time()) // _HOUR)
+        return self._of_now(task, int(time.time()) // CHANGE_SECONDS)
 
     def valid(self, task: str, expires: str, signature: str) -> bool:
         """Whether a link was made here for this task, and its end (seconds since the epoch) has not come."""
@@ -29,7 +30,7 @@ class Links:
         return time.time() < int(expires)
 
     def _make(self, task: str, hour: int) -> str:
-        expires = str((hour + 1 + _VALID_HOURS) * _HOUR)
+        expires = str((hour + 1 + _VALID_HOURS) * CHANGE_SECONDS)
         return f"{LOGS}{task}?expires={expires}&signature={self._signature(task, expires)}"
 
     def _signature(self, task: str, expires: str) -> str:

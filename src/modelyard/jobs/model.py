@@ -76,9 +76,12 @@ class StageRecord:
     result: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
-    """An accepted job: what was asked, how it stands, and its stages in order."""
+    """An accepted job: what was asked, how it stands, and its stages in order.
+
+    Each standing of a job is an object of its own, which may be a key for what is made of it.
+    """
 
     key: int
     owner: Owner

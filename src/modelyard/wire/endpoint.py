@@ -60,6 +60,12 @@ def quick(handler: H) -> H:
     return handler
 
 
+class Fixed(dict[str, Any]):
+    """An output that nobody changes any more: it is rendered once, however often a handler returns it."""
+
+    rendered: Answer | None = None
+
+
 def _no_fault(error: Exception) -> Fault | None:
     return None
 
@@ -135,6 +141,14 @@ class _Served:
             if violations:
                 raise self.service.invalid(violations)
         return values, extra
+
+    def render(self, output: dict[str, Any]) -> Answer:
+        """Status, headers and body of an output; the headers are the caller's to add to."""
+        assert self.renderer is not None
+        if not isinstance(output, Fixed):
+            return self.renderer.render(output)
+        status, headers, body = output.rendered = output.rendered or self.renderer.render(output)
+        return status, headers.copy(), body
 
 
 def _kind(handler: Handler | None) -> str:
@@ -232,8 +246,7 @@ class Endpoint:
                 output = served.handler(call, values)
             else:
                 output = await _run(served, call, values, receive)
-            assert served.renderer is not None
-            status, answer_headers, content = served.renderer.render(output or {})
+            status, answer_headers, content = served.render(output or {})
             answer_headers.append((b"x-amzn-requestid", request_id.encode()))
             return status, answer_headers, content
         except _HungUp:

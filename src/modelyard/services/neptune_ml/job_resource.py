@@ -1,15 +1,18 @@
 """What the three kinds of Neptune ML jobs have in common: start, get, list and cancel."""
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import orjson
 
+from modelyard import links
 from modelyard.jobs.model import AlreadyExists, Job, NotFound, Stage, StageRecord, Status
 from modelyard.services.neptune_ml.backend import Backend, check_id, owner
 from modelyard.services.neptune_ml.names import arn
-from modelyard.wire.endpoint import Call, quick
+from modelyard.wire.endpoint import Call, Fixed, quick
 from modelyard.wire.errors import Fault
 
 DEFAULT_MAX_ITEMS = 10
@@ -43,7 +46,7 @@ class JobKind(Protocol):
         """The ARN that the start of the job answers."""
         ...
 
-    def describe(self, call: Call, job: Job) -> dict[str, Any]:
+    def describe(self, base_url: str, job: Job) -> dict[str, Any]:
         """What Get answers beside the id and the status."""
         ...
 
@@ -54,6 +57,7 @@ class JobResource:
     def __init__(self, backend: Backend, kind: JobKind) -> None:
         self._backend = backend
         self._kind = kind
+        self._described = lru_cache(maxsize=256)(self._describe)
 
     async def start(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Accepts a job. The same id with the same body answers as the first time did."""
@@ -85,7 +89,7 @@ class JobResource:
     def get(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """How a job stands."""
         job = self._job(call, request["id"])
-        return {"id": job.id, "status": STATUS_WORDS[job.status], **self._kind.describe(call, job)}
+        return self._described(job, call.base_url, int(time.time()) // links.CHANGE_SECONDS)
 
     @quick
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +104,10 @@ class JobResource:
         self._backend.wake()
         return {"status": "200 OK"}
 
+    def _describe(self, job: Job, base_url: str, _: int) -> Fixed:
+        """What Get answers for a standing of a job, to a client at a base URL, while its links stay the same."""
+        return Fixed({"id": job.id, "status": STATUS_WORDS[job.status], **self._kind.describe(base_url, job)})
+
     def _job(self, call: Call, id: str) -> Job:
         try:
             return self._backend.store.get(owner(call), self._kind.name, id)
@@ -107,7 +115,9 @@ class JobResource:
             raise Fault("MLResourceNotFoundException", f"There is no {self._kind.name} job {id!r}") from None
 
 
-def describe_stage(backend: Backend, call: Call, job: Job, record: StageRecord, resource: str) -> dict[str, Any] | None:
+def describe_stage(
+    backend: Backend, base_url: str, job: Job, record: StageRecord, resource: str
+) -> dict[str, Any] | None:
     """A stage as an MlResourceDefinition; None while its turn has not come."""
     if not record.attempt and record.status in (Status.WAITING, Status.STOPPED):
         return None
@@ -120,5 +130,5 @@ def describe_stage(backend: Backend, call: Call, job: Job, record: StageRecord, 
         "status": status,
         "outputLocation": record.stage.publish,
         "failureReason": record.failure,
-        "cloudwatchLogUrl": backend.log_url(call.base_url, record.task),
+        "cloudwatchLogUrl": backend.log_url(base_url, record.task),
     }

@@ -57,9 +57,9 @@ class DataProcessing:
         """The processing job's."""
         return arn(job.owner, "processing-job", job.stages[0].stage.run)
 
-    def describe(self, call: Call, job: Job) -> dict[str, Any]:
+    def describe(self, base_url: str, job: Job) -> dict[str, Any]:
         """The processing job."""
-        return {"processingJob": describe_stage(self._backend, call, job, job.stages[0], "processing-job")}
+        return {"processingJob": describe_stage(self._backend, base_url, job, job.stages[0], "processing-job")}
 
     def _check(self, call: Call, request: Mapping[str, Any]) -> None:
         if (model_type := request.get("modelType")) not in (None, *MODEL_TYPES):

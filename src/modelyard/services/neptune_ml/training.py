@@ -82,7 +82,7 @@ class ModelTraining:
         """The managing processing job's."""
         return arn(job.owner, "processing-job", managing_run(job))
 
-    def describe(self, call: Call, job: Job) -> dict[str, Any]:
+    def describe(self, base_url: str, job: Job) -> dict[str, Any]:
         """The managing job, which spans all stages, and the stages whose turn has come."""
         search, transform = job.stages
         run = managing_run(job)
@@ -94,10 +94,10 @@ class ModelTraining:
                 "status": STATUS_WORDS[job.status],
                 "outputLocation": artifacts(job),
                 "failureReason": job.failure,
-                "cloudwatchLogUrl": self._backend.log_url(call.base_url, search.task),
+                "cloudwatchLogUrl": self._backend.log_url(base_url, search.task),
             },
-            "hpoJob": describe_stage(self._backend, call, job, search, "hyper-parameter-tuning-job"),
-            "modelTransformJob": describe_stage(self._backend, call, job, transform, "processing-job"),
+            "hpoJob": describe_stage(self._backend, base_url, job, search, "hyper-parameter-tuning-job"),
+            "modelTransformJob": describe_stage(self._backend, base_url, job, transform, "processing-job"),
             "mlModels": models if job.status is Status.COMPLETED else [],
         }
 

@@ -54,9 +54,9 @@ class ModelTransform:
         """The managing processing job's."""
         return arn(job.owner, "processing-job", job.stages[0].stage.run)
 
-    def describe(self, call: Call, job: Job) -> dict[str, Any]:
+    def describe(self, base_url: str, job: Job) -> dict[str, Any]:
         """The one stage in both its roles, and the model once there is one."""
-        stage = describe_stage(self._backend, call, job, job.stages[0], "processing-job")
+        stage = describe_stage(self._backend, base_url, job, job.stages[0], "processing-job")
         run = job.stages[0].stage.run
         models = [{"name": run, "arn": arn(job.owner, "model", run)}]
         return {
