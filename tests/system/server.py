@@ -18,14 +18,19 @@ from modelyard.processes import Process
 from tests.conftest import kill_all_of, task_processes, wait_for
 from tests.graphs import write_communities
 
+SERVE = (sys.executable, "-m", "modelyard", "serve")
 IN, OUT = "s3://bucket/export", "s3://bucket/out"
 
 
 class Server:
-    """`modelyard serve` over a data folder. It may be killed and started again."""
+    """`modelyard serve` over a data folder, with more arguments and environment if wished. It may be killed and
+    started again.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.folder = folder
+        self._arguments = arguments
+        self._environment = environment
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -33,7 +38,8 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "modelyard", "serve", "--port", str(port), "--data-dir", str(self.folder)],
+                [*SERVE, "--port", str(port), "--data-dir", str(self.folder), *self._arguments],
+                env=os.environ | self._environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
