@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.boto import Clients, Loop, Send
 
-from modelyard.wire.endpoint import Call, Endpoint, Service, quick
+from modelyard.wire.endpoint import Call, Endpoint, Fixed, Service, quick
 from modelyard.wire.errors import Fault
 
 SIGNED = "AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{name}/aws4_request, SignedHeaders=host, Signature=0"
@@ -73,6 +73,18 @@ def test_boto3_reaches_a_handler_and_reads_its_answer(
     assert (call.service, call.operation) == ("neptunedata", "get_ml_model_training_job")
     assert call.request_id == answer["ResponseMetadata"]["RequestId"]
     assert call.base_url == "http://modelyard.test"
+
+
+def test_an_output_that_stays_is_rendered_once_and_every_answer_has_its_own_id(client_for: Clients) -> None:
+    stays = Fixed(id="trained", status="Completed")
+    client = client_for(
+        Endpoint([Service("neptunedata", {"get_ml_model_training_job": quick(lambda *_: stays)})]), "neptunedata"
+    )
+    first, second = client.get_ml_model_training_job(id="x"), client.get_ml_model_training_job(id="x")
+    ids = [answer.pop("ResponseMetadata")["HTTPHeaders"]["x-amzn-requestid"] for answer in (first, second)]
+    assert first == second == {"id": "trained", "status": "Completed"}
+    assert len(set(ids)) == 2
+    assert all("," not in id for id in ids)
 
 
 def test_plain_functions_run_in_a_thread(client_for: Clients, endpoint: Endpoint) -> None:
