@@ -200,7 +200,7 @@ class TestTheServersProcess:
         stopped = side.cli("stop", "--all").output.splitlines()
         assert stopped == [
             f"Stopped the server with pid {pid}.",
-            "Ended 2 tasks and 1 resident parents; their jobs go on at the next start.",
+            "Ended 2 tasks and 1 resident parent; their jobs go on at the next start.",
         ]
         assert processes_of(side.server.folder) == []
         assert side.server.terminate() == 0

@@ -115,7 +115,12 @@ def stop(data_dir: Path, everything: bool) -> None:
     click.echo(f"Stopped the server with pid {pid}." if pid else f"No server runs on {data_dir}.")
     if everything:
         tasks, parents = stop_tasks(data_dir)
-        click.echo(f"Ended {tasks} tasks and {parents} resident parents; their jobs go on at the next start.")
+        ended = f"{_count(tasks, 'task')} and {_count(parents, 'resident parent')}"
+        click.echo(f"Ended {ended}; their jobs go on at the next start.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @main.group()

@@ -1,7 +1,6 @@
 """Processed graphs for tests: small ones made on the spot, and real ones read from the data folder."""
 
 import csv
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import polars
 import pytest
 from safetensors.numpy import save_file
+from tests.workloads.graph.exports import real
 
 from modelyard.workloads.graph.data import (
     NONE,
@@ -20,8 +20,6 @@ from modelyard.workloads.graph.data import (
     Task,
     write_graph,
 )
-
-_DATA = Path(os.environ.get("MODELYARD_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
 @dataclass
@@ -111,7 +109,7 @@ def make_communities(people: int = 200, seed: int = 0) -> Made:
 
 @pytest.fixture(scope="session")
 def cora(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    folder = _real("cora")
+    folder = real("cora")
     ids: dict[str, int] = {}
     words, topics = [], []
     with (folder / "nodes" / "paper.csv").open() as file:
@@ -138,7 +136,7 @@ def cora(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 
 @pytest.fixture(scope="session")
 def umls(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    folder = _real("umls")
+    folder = real("umls")
     with (folder / "nodes" / "entity.csv").open() as file:
         ids = {row["~id"]: number for number, row in enumerate(csv.DictReader(file))}
     edges, split = {}, {}
@@ -158,9 +156,3 @@ def _pairs(path: Path, ids: Mapping[str, int]) -> np.ndarray:
     with path.open() as file:
         pairs = [(ids[row["~from"]], ids[row["~to"]]) for row in csv.DictReader(file)]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-
-
-def _real(name: str) -> Path:
-    if not (_DATA / name).is_dir():
-        pytest.skip(f"the data set {name} is not at {_DATA}; set MODELYARD_TEST_DATA to its folder")
-    return _DATA / name
