@@ -88,8 +88,12 @@ class Database:
     def _create(self, path: Path) -> None:
         with self._engine.begin() as connection:
             version = connection.execute(text("PRAGMA user_version")).scalar_one()
-            if version not in (0, tables.VERSION):
-                raise RuntimeError(f"{path} has schema version {version}; this Modelyard reads {tables.VERSION}")
+            if version > tables.VERSION:
+                reads = f"this Modelyard is older and reads up to {tables.VERSION}"
+                raise RuntimeError(f"{path} has schema version {version}; {reads}")
+            for step in range(version, tables.VERSION) if version else ():
+                for statement in tables.STEPS[step]:
+                    connection.execute(text(statement))
             tables.metadata.create_all(connection)
             connection.execute(text(f"PRAGMA user_version = {tables.VERSION}"))
 

@@ -194,19 +194,20 @@ class Pages:
         return {"name": bucket, "owner": account}
 
     def _job(self, ask: Ask) -> Job:
-        """The job that `id` names, with `kind` where several of the owner's have this id."""
-        id = ask.required("id")
-        kinds = self._store.kinds(ask.owner, id)
+        """The job that `id` names (by id or by name), with `kind` where several of the owner's are called so."""
+        name = ask.required("id")
+        found = self._store.called(ask.owner, name)
         if kind := ask.query.get("kind"):
-            kinds = [one for one in kinds if one == kind]
-        if len(kinds) > 1:
-            raise Refused(409, f"Several jobs have the id {id!r}; tell the kind: {', '.join(kinds)}")
-        if not kinds:
-            raise Refused(404, f"There is no job {id[:255]!r}" + self._near(ask, id))
-        return self._store.get(ask.owner, kinds[0], id)
+            found = [one for one in found if one[0] == kind]
+        if len(found) > 1:
+            kinds = ", ".join(kind for kind, _ in found)
+            raise Refused(409, f"Several jobs have the id {name!r}; tell the kind: {kinds}")
+        if not found:
+            raise Refused(404, f"There is no job {name[:255]!r}" + self._near(ask, name))
+        return self._store.get(ask.owner, *found[0])
 
     def _near(self, ask: Ask, id: str) -> str:
-        ids = [job.id for job in self._store.newest(ask.owner, DEFAULT_LIMIT)]
+        ids = [job.name or job.id for job in self._store.newest(ask.owner, DEFAULT_LIMIT)]
         near = difflib.get_close_matches(id[:255], ids) or ids[:3]
         return f"; there is {', '.join(near)}" if near else "; there are no jobs of this account and region"
 
@@ -215,6 +216,7 @@ class Pages:
         running = job.status in (Status.RUNNING, Status.STOPPING) and current.status is Status.RUNNING
         return {
             "id": job.id,
+            "name": job.name,
             "kind": job.kind,
             "status": job.status,
             "stage": current.stage.name,

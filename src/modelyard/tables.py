@@ -1,9 +1,21 @@
 """The tables, and nothing else that is SQL's alone."""
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 
-VERSION = 1
-"""Of the schema; a database of another version is refused."""
+VERSION = 2
+"""Of the schema. A database of an earlier version is brought to this one, one of a later version is refused."""
+
+STEPS = {
+    1: (
+        "ALTER TABLE jobs ADD COLUMN name TEXT",
+        "ALTER TABLE jobs ADD COLUMN token TEXT",
+        "ALTER TABLE jobs ADD COLUMN swept BOOLEAN DEFAULT 0 NOT NULL",
+        "CREATE UNIQUE INDEX jobs_by_name ON jobs (account, region, kind, name)",
+        "CREATE UNIQUE INDEX jobs_by_token ON jobs (account, region, kind, token)",
+        "CREATE INDEX jobs_to_sweep ON jobs (key) WHERE swept = 0",
+    ),
+}
+"""The statements that bring a database of each earlier version to the next; tables that are new are created anyway."""
 
 metadata = MetaData()
 
@@ -21,9 +33,48 @@ jobs = Table(
     Column("clean", Boolean, nullable=False, default=False),
     Column("created", Integer, nullable=False),
     Column("ended", Integer),
+    Column("name", Text),
+    Column("token", Text),
+    Column("swept", Boolean, nullable=False, default=False, server_default=text("0")),
     UniqueConstraint("account", "region", "kind", "id"),
     Index("jobs_by_age", "account", "region", "kind", "key"),
+    Index("jobs_by_name", "account", "region", "kind", "name", unique=True),
+    Index("jobs_by_token", "account", "region", "kind", "token", unique=True),
+    Index("jobs_to_sweep", "key", sqlite_where=text("swept = 0")),
     sqlite_autoincrement=True,
+)
+
+resources = Table(
+    "resources",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("name", Text),
+    Column("status", Text, nullable=False),
+    Column("base", Text),
+    Column("root", Text),
+    Column("document", Text, nullable=False),
+    Column("token", Text),
+    Column("created", Integer, nullable=False),
+    Column("updated", Integer, nullable=False),
+    UniqueConstraint("account", "region", "kind", "id"),
+    Index("resources_by_age", "account", "region", "kind", "key"),
+    Index("resources_by_name", "account", "region", "kind", "name", unique=True),
+    Index("resources_by_token", "account", "region", "kind", "token", unique=True),
+    Index("resources_by_base", "base"),
+    Index("resources_by_root", "root"),
+    sqlite_autoincrement=True,
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("resource", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 deployments = Table(

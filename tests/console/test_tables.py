@@ -33,6 +33,7 @@ def job(**changed: Any) -> dict[str, Any]:
     }
     return {
         "id": "j",
+        "name": None,
         "kind": "model training",
         "status": "running",
         "stage": "search",

@@ -6,7 +6,8 @@ import pytest
 
 from modelyard.database import Database
 from modelyard.engines.base import TaskSpec
-from modelyard.jobs.model import NotFound, Owner, Stage, Status
+from modelyard.jobs.listing import Search
+from modelyard.jobs.model import AlreadyExists, Job, Keep, NotFound, Owner, Stage, Status
 from modelyard.jobs.store import Store
 
 US = Owner("111111111111", "us-east-1")
@@ -55,3 +56,83 @@ class TestGet:
                 jobs.get(other, "test", "j")
         with pytest.raises(NotFound):
             jobs.get(US, "another kind", "j")
+
+
+class TestNames:
+    def test_find_jobs_and_are_unique(self, jobs: Store) -> None:
+        asyncio.run(jobs.create(US, "test", "1", {"n": 1}, PLAN, name="j", token="t"))
+        assert jobs.find(US, "test", "j").id == "1"
+        assert jobs.called(US, "j") == jobs.called(US, "1") == [("test", "1")]
+        for id, name, token, by in (("1", "k", "u", "id"), ("2", "j", "u", "name"), ("2", "k", "t", "token")):
+            with pytest.raises(AlreadyExists) as error:
+                asyncio.run(jobs.create(US, "test", id, {}, PLAN, name=name, token=token))
+            assert (error.value.by, error.value.id, error.value.request) == (by, "1", {"n": 1})
+        asyncio.run(jobs.create(US, "other", "2", {}, PLAN, name="j", token="t"))
+        with pytest.raises(NotFound):
+            jobs.find(US, "test", "1")
+
+    def test_nothing_is_accepted_if_what_belongs_to_it_fails(self, jobs: Store) -> None:
+        def refuse(_: object) -> None:
+            raise KeyError
+
+        with pytest.raises(KeyError):
+            asyncio.run(jobs.create(US, "test", "1", {}, PLAN, within=refuse))
+        assert jobs.newest(US, 10) == []
+
+
+class TestPage:
+    def test_filters_by_name_and_status_and_goes_on_by_key(self, jobs: Store) -> None:
+        for n in range(5):
+            asyncio.run(jobs.create(US, "test", str(n), {}, PLAN, name=f"job-{n}"))
+        asyncio.run(jobs.stop(US, "test", "3"))
+        first = jobs.page(US, "test", Search(limit=3))
+        assert [job.id for job in first.items] == ["4", "3", "2"]
+        last = jobs.page(US, "test", Search(limit=3, position=first.following))
+        assert ([job.id for job in last.items], last.following) == (["1", "0"], None)
+        assert [job.id for job in jobs.page(US, "test", Search(statuses=[Status.STOPPING])).items] == ["3"]
+        assert [job.id for job in jobs.page(US, "test", Search(contains="b-1", ascending=True)).items] == ["1"]
+
+
+class TestEnd:
+    def test_tells_the_service_in_the_same_transaction(self, jobs: Store) -> None:
+        ended: list[Job] = []
+        jobs.at_end("test", lambda _, job: ended.append(job))
+        asyncio.run(jobs.create(US, "test", "j", {}, PLAN))
+        asyncio.run(jobs.create(US, "other", "j", {}, PLAN))
+        for claim in asyncio.run(jobs.claim(free=2)):
+            asyncio.run(jobs.complete(claim, {"answer": 42}))
+        assert [(job.status, job.stages[0].result) for job in ended] == [(Status.COMPLETED, {"answer": 42})]
+
+    @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
+    def test_of_a_job_that_was_to_be_stopped_is_stopped(self, jobs: Store, status: Status) -> None:
+        asyncio.run(jobs.create(US, "test", "j", {}, PLAN))
+        (claim,) = asyncio.run(jobs.claim(free=1))
+        asyncio.run(jobs.stop(US, "test", "j"))
+        if status is Status.COMPLETED:
+            asyncio.run(jobs.complete(claim, {}))
+        else:
+            asyncio.run(jobs.end(claim, status, "it broke"))
+        assert (jobs.get(US, "test", "j").status, jobs.get(US, "test", "j").failure) == (Status.STOPPED, None)
+
+    @pytest.mark.parametrize(
+        ("status", "gone"),
+        [(Status.COMPLETED, ["modelyard://data"]), (Status.FAILED, ["modelyard://data", "modelyard://model"])],
+    )
+    def test_sweeps_outputs_that_are_not_to_stay(self, jobs: Store, status: Status, gone: list[str]) -> None:
+        spec = TaskSpec("tests.tasks:succeed")
+        plan = [
+            Stage("data", "r", spec, publish="modelyard://data", keep=Keep.WHILE_RUNNING),
+            Stage("model", "r", spec, publish="modelyard://model", keep=Keep.IF_COMPLETED),
+            Stage("log", "r", spec, publish="s3://bucket/log"),
+        ]
+        asyncio.run(jobs.create(US, "test", "j", {}, plan))
+        for record in plan:
+            assert jobs.to_sweep() == []
+            (claim,) = asyncio.run(jobs.claim(free=1))
+            asyncio.run(jobs.begin(claim, 1, 0))
+            last = status is Status.FAILED and record.name == "log"
+            asyncio.run(jobs.end(claim, status, "it broke") if last else jobs.complete(claim, {}))
+        ((job, outputs),) = jobs.to_sweep()
+        assert outputs == gone
+        asyncio.run(jobs.swept(job))
+        assert jobs.to_sweep() == []

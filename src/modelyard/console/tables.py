@@ -41,7 +41,14 @@ def plain(value: Any) -> str:
 def jobs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A line for each job."""
     rows = (
-        (job["id"], job["kind"], status(job["status"]), job["stage"], progress(job["progress"]), age(job["created"]))
+        (
+            job["name"] or job["id"],
+            job["kind"],
+            status(job["status"]),
+            job["stage"],
+            progress(job["progress"]),
+            age(job["created"]),
+        )
         for job in found
     )
     return _table(("ID", "KIND", "STATUS", "STAGE", "PROGRESS", "AGE"), rows)
@@ -120,6 +127,8 @@ def seconds(duration: float) -> str:
 
 def _facts(shown: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     yield "id", shown["id"]
+    if shown["name"]:
+        yield "name", shown["name"]
     yield "kind", shown["kind"]
     yield "status", status(shown["status"])
     yield "created", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(shown["created"] / 1000))

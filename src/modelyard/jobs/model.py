@@ -26,6 +26,16 @@ class Status(StrEnum):
         return self in (Status.STOPPED, Status.COMPLETED, Status.FAILED)
 
 
+class Keep(StrEnum):
+    """How long what a stage published stays. A stop with `clean` ends it all the same."""
+
+    ALWAYS = "always"
+    IF_COMPLETED = "if completed"
+    """Gone if the job fails or is stopped."""
+    WHILE_RUNNING = "while running"
+    """For later stages alone: gone when the job ends."""
+
+
 class ServiceStatus(StrEnum):
     """Where a deployment stands."""
 
@@ -53,6 +63,7 @@ class Stage:
     spec: what runs. Its inputs are URIs, resolved when the stage starts.
     publish: the URI under which the output appears, whole, when the stage has succeeded.
     timeout: seconds from the stage's first start.
+    keep: how long what was published stays.
     """
 
     name: str
@@ -60,6 +71,11 @@ class Stage:
     spec: TaskSpec
     publish: str | None = None
     timeout: float | None = None
+    keep: Keep = Keep.ALWAYS
+
+    def kept(self, status: Status) -> bool:
+        """Whether what was published outlives a job that ended with this status."""
+        return self.keep == Keep.ALWAYS or (self.keep == Keep.IF_COMPLETED and status is Status.COMPLETED)
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,7 @@ class Job:
     owner: Owner
     kind: str
     id: str
+    name: str | None
     request: Mapping[str, Any]
     status: Status
     created: int
@@ -122,13 +139,62 @@ class Deployment:
     next: str | None
 
 
-class AlreadyExists(Exception):
-    """The id is taken; `request` is what it was taken for."""
+RESERVED = "reserved"
+"""The status of an id and a name that a running job will fill: seen by nobody."""
 
-    def __init__(self, id: str, request: Mapping[str, Any]) -> None:
+
+@dataclass(frozen=True)
+class Resource:
+    """A noun that is no job: a document, and the few facts that it is looked up by.
+
+    kind: what sort of noun; ids and names are unique within an owner's kind.
+    status: a word of the service's, or RESERVED.
+    base: what it was made from, or stands for. root: what lies under it all. Both in the words of the service.
+    created, updated: milliseconds since the epoch.
+    """
+
+    key: int
+    owner: Owner
+    kind: str
+    id: str
+    name: str | None
+    status: str
+    base: str | None
+    root: str | None
+    document: Mapping[str, Any]
+    created: int
+    updated: int
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A language model that requests name: which weights answer, and in whose manner.
+
+    arn: of what the request named. foundation: the id of the base model under it, None where there is none.
+    family: whose request and answer bodies it speaks.
+    base: the absolute folder of full weights. adapter: the absolute folder of a PEFT adapter on them.
+    instruct: whether it has a chat template. context: how many tokens prompt and answer may have together.
+    kept: whether it stays loaded while nobody asks.
+    """
+
+    arn: str
+    foundation: str | None
+    family: str
+    base: str
+    adapter: str | None
+    instruct: bool
+    context: int
+    kept: bool = False
+
+
+class AlreadyExists(Exception):
+    """The id, the name or the token (`by`) is taken by `id`; `request` is what it was taken for."""
+
+    def __init__(self, id: str, request: Mapping[str, Any], by: str = "id") -> None:
         super().__init__(id)
         self.id = id
         self.request = request
+        self.by = by
 
 
 class NotFound(Exception):

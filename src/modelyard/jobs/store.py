@@ -2,20 +2,27 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, or_, select, text, update
 
 from modelyard.database import Database, Query
 from modelyard.engines.base import TaskSpec
+from modelyard.jobs import listing
+from modelyard.jobs.listing import Page, Search
 from modelyard.jobs.model import AlreadyExists, Job, LeaseLost, NotFound, Owner, Stage, StageRecord, Status
 from modelyard.tables import jobs, tasks
 
 LEASE_SECONDS = 30.0
+
+Within = Callable[[Connection], None]
+"""What else is to happen in the transaction that accepts a job; an exception undoes all of it."""
+Finish = Callable[[Connection, Job], None]
+"""What else is to happen in the transaction that ends a job, however it ends: it must not fail."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,11 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._job = lru_cache(maxsize=256)(self._read)
+        self._finish: dict[str, Finish] = {}
+
+    def at_end(self, kind: str, finish: Finish) -> None:
+        """Has `finish` called with each job of a kind that ends: for the services, before the supervisor runs."""
+        self._finish[kind] = finish
 
     def get(self, owner: Owner, kind: str, id: str) -> Job:
         """The job; NotFound if there is none of this owner."""
@@ -69,15 +81,27 @@ class Store:
         rows = self._database.read(_IDS, account=owner.account, region=owner.region, kind=kind, limit=limit)
         return [id for (id,) in rows]
 
+    def find(self, owner: Owner, kind: str, name: str) -> Job:
+        """The job with this name; NotFound if there is none of this owner."""
+        rows = self._database.read(_FIND, account=owner.account, region=owner.region, kind=kind, name=name)
+        if not rows:
+            raise NotFound(name)
+        return self.get(owner, kind, rows[0][0])
+
+    def page(self, owner: Owner, kind: str, search: Search) -> Page[Job]:
+        """Jobs by age."""
+        keys = self._database.read(_PAGES[search.ascending], **search.parameters(owner, kind))
+        items = [self._read(key) for key in keys[: search.limit]]
+        return Page(items, items[-1].key if len(keys) > search.limit else None)
+
     def newest(self, owner: Owner, limit: int) -> list[Job]:
         """Jobs of all kinds, newest first."""
         keys = self._database.read(_NEWEST, account=owner.account, region=owner.region, limit=limit)
         return [self._read((key,)) for (key,) in keys]
 
-    def kinds(self, owner: Owner, id: str) -> list[str]:
-        """The kinds of the owner's jobs that have this id, newest first."""
-        rows = self._database.read(_KINDS, account=owner.account, region=owner.region, id=id)
-        return [kind for (kind,) in rows]
+    def called(self, owner: Owner, name: str) -> list[tuple[str, str]]:
+        """Kind and id of the owner's jobs that have this id or this name, newest first."""
+        return self._database.read(_CALLED, account=owner.account, region=owner.region, name=name)
 
     def standing(self, task: str) -> Standing:
         """How a task stands; NotFound if there is no such task."""
@@ -94,23 +118,35 @@ class Store:
             raise NotFound(task)
         return Owner(*rows[0])
 
-    async def create(self, owner: Owner, kind: str, id: str, request: Mapping[str, Any], plan: Sequence[Stage]) -> Job:
-        """Accepts a job; from here on it ends, come what may. AlreadyExists if the owner's id is taken."""
+    async def create(
+        self,
+        owner: Owner,
+        kind: str,
+        id: str,
+        request: Mapping[str, Any],
+        plan: Sequence[Stage],
+        name: str | None = None,
+        token: str | None = None,
+        within: Within = lambda _: None,
+    ) -> Job:
+        """Accepts a job; from here on it ends, come what may.
+
+        AlreadyExists if the owner's id, name or token is taken for a job of this kind.
+        """
 
         def work(connection: Connection) -> None:
-            same = (
-                jobs.c.account == owner.account,
-                jobs.c.region == owner.region,
-                jobs.c.kind == kind,
-                jobs.c.id == id,
-            )
-            if (taken := connection.execute(select(jobs.c.request).where(*same)).scalar()) is not None:
-                raise AlreadyExists(id, orjson.loads(taken))
+            owned = (jobs.c.account == owner.account, jobs.c.region == owner.region, jobs.c.kind == kind)
+            facts = {"token": token, "id": id, "name": name}
+            for by, value in facts.items():
+                taken = select(jobs.c.id, jobs.c.request).where(*owned, jobs.c[by] == value)
+                if value is not None and (row := connection.execute(taken).first()):
+                    raise AlreadyExists(row.id, orjson.loads(row.request), by)
+            within(connection)
             job = {
+                **facts,
                 "account": owner.account,
                 "region": owner.region,
                 "kind": kind,
-                "id": id,
                 "request": orjson.dumps(request).decode(),
                 "status": Status.QUEUED,
                 "created": now(),
@@ -139,7 +175,7 @@ class Store:
             live = (jobs.c.key == key, jobs.c.status.in_([Status.QUEUED, Status.RUNNING]))
             connection.execute(update(jobs).where(*live).values(status=Status.STOPPING))
             if clean:
-                connection.execute(update(jobs).where(jobs.c.key == key).values(clean=True))
+                connection.execute(update(jobs).where(jobs.c.key == key).values(clean=True, swept=False))
 
         await self._database.write(work)
 
@@ -188,7 +224,7 @@ class Store:
         await self._database.write(work)
 
     async def complete(self, claim: Claim, result: Mapping[str, Any]) -> None:
-        """Ends a stage well: the next one's turn comes, or the job is completed."""
+        """Ends a stage well: the next one's turn comes, or the job is completed (stopped, if that was wished)."""
 
         def work(connection: Connection) -> None:
             ended = {"status": Status.COMPLETED, "ended": now(), "result": orjson.dumps(result).decode(), "token": None}
@@ -202,7 +238,7 @@ class Store:
             if task := connection.execute(following).scalar():
                 connection.execute(update(tasks).where(tasks.c.id == task).values(status=Status.QUEUED))
             else:
-                _end_job(connection, claim.job, Status.COMPLETED, None)
+                self._end_job(connection, claim.job, Status.COMPLETED, None)
 
         await self._database.write(work)
 
@@ -213,18 +249,28 @@ class Store:
             _write_task(connection, claim, status=status, ended=now(), failure=failure, token=None)
             waiting = (tasks.c.job == claim.job, tasks.c.status == Status.WAITING)
             connection.execute(update(tasks).where(*waiting).values(status=Status.STOPPED))
-            _end_job(connection, claim.job, status, failure)
+            self._end_job(connection, claim.job, status, failure)
 
         await self._database.write(work)
 
-    def to_clean(self) -> list[Job]:
-        """Jobs that have ended and whose outputs are to be deleted."""
-        return [self._read((key,)) for (key,) in self._database.read(_TO_CLEAN)]
+    def to_sweep(self) -> list[tuple[Job, list[str]]]:
+        """Jobs that have ended, each with the URIs of the outputs that are not to stay."""
+        ended = [(self._read((key,)), clean) for key, clean in self._database.read(_TO_SWEEP)]
+        return [(job, list(_published(job, clean))) for job, clean in ended]
 
-    async def cleaned(self, job: Job) -> None:
-        """Notes that a job's outputs are gone."""
-        done = update(jobs).where(jobs.c.key == job.key).values(clean=False)
+    async def swept(self, job: Job) -> None:
+        """Notes that those outputs are gone."""
+        done = update(jobs).where(jobs.c.key == job.key).values(clean=False, swept=True)
         await self._database.write(lambda connection: connection.execute(done))
+
+    def _end_job(self, connection: Connection, key: int | None, status: Status, failure: str | None) -> None:
+        """Ends a job. One that was to be stopped is stopped, whatever it came to meanwhile."""
+        if connection.execute(select(jobs.c.status).where(jobs.c.key == key)).scalar() == Status.STOPPING:
+            status, failure = Status.STOPPED, None
+        connection.execute(update(jobs).where(jobs.c.key == key).values(status=status, ended=now(), failure=failure))
+        job = _job(connection.execute(_WHOLE_JOB, {"key": key}).all())
+        if finish := self._finish.get(job.kind):
+            finish(connection, job)
 
     def _read(self, *stands: tuple[Any, ...]) -> Job:
         """The whole job with the key that comes first.
@@ -249,8 +295,11 @@ def _write_task(connection: Connection, claim: Claim, **values: Any) -> None:
         raise LeaseLost(claim.task)
 
 
-def _end_job(connection: Connection, key: int | None, status: Status, failure: str | None) -> None:
-    connection.execute(update(jobs).where(jobs.c.key == key).values(status=status, ended=now(), failure=failure))
+def _published(job: Job, clean: bool) -> Iterator[str]:
+    """Where outputs of an ended job may lie that are not to stay."""
+    for record in job.stages:
+        if record.stage.publish and record.attempt and (clean or not record.stage.kept(job.status)):
+            yield record.stage.publish
 
 
 def _stage(document: str) -> Stage:
@@ -273,18 +322,19 @@ def _claim(row: RowMapping) -> Claim:
 
 
 def _job(rows: Sequence[Any]) -> Job:
-    key, account, region, kind, id, request, status, created, ended, failure, *_ = rows[0]
+    key, account, region, kind, id, name, request, status, created, ended, failure, *_ = rows[0]
     return Job(
         key=key,
         owner=Owner(account, region),
         kind=kind,
         id=id,
+        name=name,
         request=orjson.loads(request),
         status=Status(status),
         created=created,
         ended=ended,
         failure=failure,
-        stages=[_stage_record(row[10:]) for row in rows],
+        stages=[_stage_record(row[11:]) for row in rows],
     )
 
 
@@ -302,13 +352,14 @@ def _stage_record(row: Sequence[Any]) -> StageRecord:
     )
 
 
-_WHOLE = Query(
+_WHOLE_JOB = (
     select(
         jobs.c.key,
         jobs.c.account,
         jobs.c.region,
         jobs.c.kind,
         jobs.c.id,
+        jobs.c.name,
         jobs.c.request,
         jobs.c.status,
         jobs.c.created,
@@ -327,6 +378,7 @@ _WHOLE = Query(
     .where(jobs.c.key == bindparam("key"))
     .order_by(tasks.c.position)
 )
+_WHOLE = Query(_WHOLE_JOB)
 _OWNED = (jobs.c.account == bindparam("account"), jobs.c.region == bindparam("region"))
 _OF_KIND = (*_OWNED, jobs.c.kind == bindparam("kind"))
 
@@ -349,11 +401,17 @@ _STANDS = Query(
 _IDS = Query(select(jobs.c.id).where(*_OF_KIND).order_by(jobs.c.key.desc()).limit(bindparam("limit")))
 _NEWEST = Query(select(jobs.c.key).where(*_OWNED).order_by(jobs.c.key.desc()).limit(bindparam("limit")))
 _STATUS_OF_JOB = Query(select(jobs.c.status).where(jobs.c.key == bindparam("key")))
-_TO_CLEAN = Query(select(jobs.c.key).where(jobs.c.clean, jobs.c.ended.is_not(None)))
+_FIND = Query(select(jobs.c.id).where(*_OF_KIND, jobs.c.name == bindparam("name")))
+_PAGES = {ascending: listing.statement(jobs, [jobs.c.key], ascending) for ascending in (True, False)}
+_TO_SWEEP = Query(select(jobs.c.key, jobs.c.clean).where(text("swept = 0"), jobs.c.ended.is_not(None)))
 _OWNER_OF_TASK = Query(
     select(jobs.c.account, jobs.c.region).join(tasks, tasks.c.job == jobs.c.key).where(tasks.c.id == bindparam("task"))
 )
-_KINDS = Query(select(jobs.c.kind).where(*_OWNED, jobs.c.id == bindparam("id")).order_by(jobs.c.key.desc()))
+_CALLED = Query(
+    select(jobs.c.kind, jobs.c.id)
+    .where(*_OWNED, or_(jobs.c.id == bindparam("name"), jobs.c.name == bindparam("name")))
+    .order_by(jobs.c.key.desc())
+)
 _STANDING = Query(select(tasks.c.status, tasks.c.attempt).where(tasks.c.id == bindparam("task")))
 _FREE = (
     or_(tasks.c.status == Status.QUEUED, tasks.c.status == Status.RUNNING),

@@ -68,11 +68,10 @@ class Supervisor:
             watcher.add_done_callback(self._done)
         for task in await self._deployments.bury():
             await asyncio.to_thread(self._engine.forget, task)
-        for job in self._store.to_clean():
-            for record in job.stages:
-                if record.stage.publish:
-                    await asyncio.to_thread(self._folders.remove, record.stage.publish)
-            await self._store.cleaned(job)
+        for job, outputs in self._store.to_sweep():
+            for uri in outputs:
+                await asyncio.to_thread(self._folders.remove, uri)
+            await self._store.swept(job)
 
     def _done(self, watcher: asyncio.Task[None]) -> None:
         del self._claims[watcher]

@@ -1,0 +1,145 @@
+"""Resources: the nouns that are no jobs, each a row with a document and the few facts that it is looked up by."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_, select, update
+
+from modelyard.database import Database, Query
+from modelyard.jobs import listing
+from modelyard.jobs.listing import Page, Search
+from modelyard.jobs.model import RESERVED, AlreadyExists, NotFound, Owner, Resource
+from modelyard.jobs.store import now
+from modelyard.tables import resources
+
+EVERYONE = Owner("", "")
+"""Owns what all accounts see in all regions."""
+
+
+class Resources:
+    """The resources of all owners. Coroutines write; the rest reads, and never sees what is only reserved."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, owner: Owner, kind: str, id: str) -> Resource:
+        """The resource with this id; NotFound if there is none of this owner."""
+        return self._one(_GET, id, account=owner.account, region=owner.region, kind=kind, id=id)
+
+    def find(self, owner: Owner, kind: str, name: str) -> Resource:
+        """The resource with this name; NotFound if there is none of this owner."""
+        return self._one(_FIND, name, account=owner.account, region=owner.region, kind=kind, name=name)
+
+    def page(self, owner: Owner, kind: str, search: Search) -> Page[Resource]:
+        """Resources by age."""
+        rows = self._database.read(_PAGES[search.ascending], **search.parameters(owner, kind))
+        items = [_resource(row) for row in rows[: search.limit]]
+        return Page(items, items[-1].key if len(rows) > search.limit else None)
+
+    def resting_on(self, base: str) -> list[Resource]:
+        """Whatever was made from `base`, stands for it, or has it as its root, newest first: of all owners."""
+        return [_resource(row) for row in self._database.read(_RESTING_ON, base=base)]
+
+    async def create(self, resource: Resource, token: str | None = None) -> Resource:
+        """Keeps a `new` resource; AlreadyExists if its id, its name or the token is taken."""
+        await self._database.write(lambda connection: add(connection, resource, token))
+        return self.get(resource.owner, resource.kind, resource.id)
+
+    async def change(self, resource: Resource, **values: Any) -> Resource:
+        """Gives some of status, name, base, root and document new values; AlreadyExists if the name is taken."""
+        await self._database.write(lambda connection: change(connection, resource, **values))
+        return self.get(resource.owner, resource.kind, resource.id)
+
+    async def delete(self, resource: Resource) -> None:
+        """Forgets a resource; its name is free again."""
+        await self._database.write(lambda connection: remove(connection, resource.owner, resource.kind, resource.id))
+
+    def _one(self, query: Query, asked: str, **parameters: str) -> Resource:
+        rows = self._database.read(query, **parameters)
+        if not rows:
+            raise NotFound(asked)
+        return _resource(rows[0])
+
+
+def new(
+    owner: Owner,
+    kind: str,
+    id: str,
+    name: str | None,
+    status: str,
+    document: Mapping[str, Any],
+    base: str | None = None,
+    root: str | None = None,
+) -> Resource:
+    """A resource that is not kept yet."""
+    created = now()
+    return Resource(0, owner, kind, id, name, status, base, root, document, created, created)
+
+
+def add(connection: Connection, resource: Resource, token: str | None = None) -> None:
+    """`Resources.create` within a transaction."""
+    owned = _owned(resource.owner, resource.kind)
+    taken = select(resources.c.id, resources.c.name, resources.c.token, resources.c.document)
+    facts = {"token": token, "id": resource.id, "name": resource.name}
+    for by, value in facts.items():
+        row = connection.execute(taken.where(*owned, resources.c[by] == value)).first() if value else None
+        if row:
+            raise AlreadyExists(row.id, orjson.loads(row.document), by)
+    connection.execute(
+        insert(resources).values(
+            account=resource.owner.account,
+            region=resource.owner.region,
+            kind=resource.kind,
+            status=resource.status,
+            base=resource.base,
+            root=resource.root,
+            document=orjson.dumps(resource.document).decode(),
+            created=resource.created,
+            updated=resource.updated,
+            **facts,
+        )
+    )
+
+
+def change(connection: Connection, resource: Resource, **values: Any) -> None:
+    """`Resources.change` within a transaction. Nothing happens to a resource that is gone."""
+    owned = _owned(resource.owner, resource.kind)
+    if name := values.get("name"):
+        others = select(resources.c.id, resources.c.document).where(*owned, resources.c.name == name)
+        row = connection.execute(others.where(resources.c.id != resource.id)).first()
+        if row:
+            raise AlreadyExists(row.id, orjson.loads(row.document), "name")
+    if "document" in values:
+        values["document"] = orjson.dumps(values["document"]).decode()
+    changed = update(resources).where(*owned, resources.c.id == resource.id)
+    connection.execute(changed.values(updated=now(), **values))
+
+
+def remove(connection: Connection, owner: Owner, kind: str, id: str) -> None:
+    """`Resources.delete` within a transaction."""
+    connection.execute(delete(resources).where(*_owned(owner, kind), resources.c.id == id))
+
+
+def _owned(owner: Owner, kind: str) -> tuple[ColumnElement[bool], ...]:
+    return resources.c.account == owner.account, resources.c.region == owner.region, resources.c.kind == kind
+
+
+def _resource(row: Any) -> Resource:
+    key, account, region, kind, id, name, status, base, root, document, created, updated = row
+    owner = Owner(account, region)
+    return Resource(key, owner, kind, id, name, status, base, root, orjson.loads(document), created, updated)
+
+
+_COLUMNS = [column for column in resources.c if column.name != "token"]
+_VISIBLE = select(*_COLUMNS).where(resources.c.status != RESERVED)
+_OF_KIND = _VISIBLE.where(*(resources.c[name] == bindparam(name) for name in ("account", "region", "kind")))
+
+_GET = Query(_OF_KIND.where(resources.c.id == bindparam("id")))
+_FIND = Query(_OF_KIND.where(resources.c.name == bindparam("name")))
+_RESTING_ON = Query(
+    _VISIBLE.where(or_(resources.c.base == bindparam("base"), resources.c.root == bindparam("base"))).order_by(
+        resources.c.key.desc()
+    )
+)
+_PAGES = {ascending: listing.statement(resources, _COLUMNS, ascending) for ascending in (True, False)}
