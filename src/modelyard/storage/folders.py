@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+from modelyard.storage.base import Kind
 from modelyard.storage.names import ObjectError, is_bucket, parts
 
 
@@ -40,6 +41,19 @@ class Folders:
             kind = "a file, not a folder" if path.exists() else "no such folder"
             raise ObjectError(f"{uri}: {kind}")
         return path
+
+    def kind(self, uri: str) -> Kind | None:
+        """See `Storage.kind`."""
+        path = self.path(uri)
+        if path.is_dir():
+            return Kind.FOLDER
+        return Kind.FILE if path.exists() else None
+
+    def fetch(self, uri: str, into: Path) -> Path:
+        """Where the file or folder lies: it is read in place. ObjectError if there is none."""
+        if self.kind(uri) is None:
+            raise ObjectError(f"{uri}: there is nothing")
+        return self.path(uri)
 
     def publish(self, source: Path, uri: str) -> None:
         """Moves a folder to where a URI points, whole, by one rename. Does nothing if it was moved before."""
