@@ -1,5 +1,6 @@
 """Small tasks that the tests run for real."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -81,6 +82,18 @@ def answer(context: Context) -> Mapping[str, Any]:
     """Serves: echoes what it is asked."""
 
     async def echo(header: Mapping[str, Any], body: bytes) -> tuple[Mapping[str, Any], bytes]:
+        return {"status": 200}, body
+
+    serve(context, Path(context.parameters["socket"]), echo)
+    return {}
+
+
+def answer_slowly(context: Context) -> Mapping[str, Any]:
+    """Serves: echoes what it is asked, after as many seconds as that says."""
+
+    async def echo(header: Mapping[str, Any], body: bytes) -> tuple[Mapping[str, Any], bytes]:
+        (context.state / f"heard-{context.attempt}").touch()
+        await asyncio.sleep(float(body))
         return {"status": 200}, body
 
     serve(context, Path(context.parameters["socket"]), echo)

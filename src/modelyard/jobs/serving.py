@@ -29,6 +29,10 @@ class ServingLost(Exception):
     """The serving task is not there, or went away before it answered."""
 
 
+class NotListening(ServingLost):
+    """The serving task is not there, and has not seen the request: it may be sent again."""
+
+
 class Connection(asyncio.Protocol):
     """A connection to one serving task."""
 
@@ -44,11 +48,11 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def open(cls, path: Path) -> "Connection":
-        """Connects to the socket at `path`; ServingLost if nobody listens there."""
+        """Connects to the socket at `path`; NotListening if nobody listens there."""
         try:
             connected = sockets.connect(path, timeout=0)
         except OSError as error:
-            raise ServingLost(f"nothing listens at {path.name} of {path.parent.name}: {error.strerror}") from None
+            raise NotListening(f"nothing listens at {path.name} of {path.parent.name}: {error.strerror}") from None
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_unix_connection(lambda: cls(path.parent.name), sock=connected)
         return connection
@@ -78,7 +82,7 @@ class Connection(asyncio.Protocol):
         async with asyncio.timeout(timeout):
             await self._writable.wait()
         if self._lost_because:
-            raise ServingLost(self._lost_because)
+            raise NotListening(self._lost_because)
         id, frames, more = self._free_id(), _Stream(), True
         self._streams[id] = frames
         try:
@@ -105,7 +109,7 @@ class Connection(asyncio.Protocol):
 
     async def _ask(self, header: Mapping[str, Any], body: bytes) -> Reply:
         if self._lost_because:
-            raise ServingLost(self._lost_because)
+            raise NotListening(self._lost_because)
         ask_id = self._free_id()
         answer: _Answer = asyncio.get_running_loop().create_future()
         self._asks[ask_id] = answer
