@@ -1,0 +1,1 @@
+"""What jobs on language models do: data, fine-tuning, generation."""
