@@ -1,12 +1,19 @@
 """Names of buckets, keys and `s3://` URIs: hostile until checked."""
 
 import re
+from collections.abc import Sequence
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_LONGEST_KEY = 1024
+_LONGEST_NAME = 255
 
 
 class ObjectError(Exception):
     """A URI names nothing that may be read or written; the message says why."""
+
+
+class KeyTooLong(ObjectError):
+    """A key has more bytes than S3 allows."""
 
 
 def is_bucket(name: str) -> bool:
@@ -31,7 +38,27 @@ def parts(uri: str) -> tuple[str, list[str]]:
     if not is_bucket(bucket):
         raise ObjectError(f"{bucket!r} in {uri!r} is no bucket name: 3 to 63 of a-z, 0-9, hyphen and dot")
     keys = key.rstrip("/").split("/") if key.rstrip("/") else []
-    for part in keys:
-        if part in ("", ".", "..") or "\0" in part or len(part.encode()) > 255:
-            raise ObjectError(f"{part!r} in {uri!r} cannot be part of a key here: a folder holds no such name")
+    _check(keys, uri)
     return bucket, keys
+
+
+def key_parts(key: str) -> list[str]:
+    """The names of the folders and the file that a key is made of; a key that ends with a slash is a folder's.
+
+    ObjectError if a folder can hold no such names, KeyTooLong above 1024 bytes of UTF-8.
+    """
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:
+        raise ObjectError(f"the key {key!a} is not UTF-8") from None
+    if length > _LONGEST_KEY:
+        raise KeyTooLong(f"the key has {length} bytes of UTF-8; {_LONGEST_KEY} is the most")
+    names = key.removesuffix("/").split("/")
+    _check(names, key)
+    return names
+
+
+def _check(names: Sequence[str], whole: str) -> None:
+    for name in names:
+        if name in ("", ".", "..") or "\0" in name or len(name.encode()) > _LONGEST_NAME:
+            raise ObjectError(f"{name!r} in {whole!r} cannot be part of a key here: a folder holds no such name")
