@@ -21,13 +21,13 @@ from modelyard.jobs.store import Store
 from modelyard.jobs.supervisor import Supervisor
 from modelyard.storage.folders import Folders
 
-BASE = Path("/models/small")
+BASE = "/models/small"
 
 
 class Core:
     """One server's worth of serving, over a data folder."""
 
-    def __init__(self, data: Path, work: str, idle: float, hold: float) -> None:
+    def __init__(self, data: Path, work: str, idle: float, hold: float, kept: bool) -> None:
         self.database = Database(data / "modelyard.db")
         self.deployments = Deployments(self.database)
         self.engine = LocalEngine(data / "tasks", data / "residents", 2)
@@ -41,6 +41,7 @@ class Core:
             lambda base: TaskSpec(f"tests.tasks:{work}", parameters={"base": base}, gentle=False),
             idle,
             hold,
+            lambda base: kept,
         )
 
     async def say(self, text: bytes, timeout: float = 10) -> bytes:
@@ -53,8 +54,10 @@ class Core:
 
 
 @asynccontextmanager
-async def running(data: Path, work: str = "answer", idle: float = 60, hold: float = 20) -> AsyncIterator[Core]:
-    core = Core(data, work, idle, hold)
+async def running(
+    data: Path, work: str = "answer", idle: float = 60, hold: float = 20, kept: bool = False
+) -> AsyncIterator[Core]:
+    core = Core(data, work, idle, hold, kept)
     tasks = [asyncio.create_task(core.supervisor.run()), asyncio.create_task(core.on_demand.run())]
     try:
         yield core
@@ -81,7 +84,7 @@ def test_a_model_is_loaded_once_for_all_who_ask_at_once(data: Path) -> None:
             assert core.loaded == []
             texts = [b"%d" % n for n in range(20)]
             assert await asyncio.gather(*(core.say(text) for text in texts)) == texts
-            assert core.loaded == [str(BASE)]
+            assert core.loaded == [BASE]
             assert len(os.listdir(data / "tasks")) == 1
 
     run(test)
@@ -118,6 +121,16 @@ def test_a_model_in_use_is_not_idle(data: Path) -> None:
     run(test)
 
 
+def test_a_model_that_is_kept_stays(data: Path) -> None:
+    async def test() -> None:
+        async with running(data, idle=0.1, kept=True) as core:
+            await core.say(b"")
+            await asyncio.sleep(0.5)
+            assert core.loaded == [BASE]
+
+    run(test)
+
+
 def test_a_killed_model_is_loaded_again_and_asked_again(data: Path) -> None:
     async def test() -> None:
         async with running(data, work="answer_slowly") as core:
@@ -150,7 +163,7 @@ def test_a_model_that_is_not_there_in_time_is_not_ready_and_goes_on_loading(data
         async with running(data, hold=0.01) as core:
             with pytest.raises(NotReady, match="small"):
                 await core.say(b"")
-            await eventually(lambda: core.deployments.find(OWNER, KIND, str(BASE)).task)
+            await eventually(lambda: core.deployments.find(OWNER, KIND, BASE).task)
             assert await core.say(b"now") == b"now"
 
     run(test)

@@ -27,25 +27,6 @@ LOOK_SECONDS = 0.02
 _MOST_MODELS = 1000
 
 
-@dataclass(frozen=True)
-class ServedModel:
-    """What a model identifier stands for.
-
-    base: the folder of the base model. adapter: that of an adapter to it, if there is one. family: whose bodies it
-    takes, see `modelyard.families`. arn: the one of what was named.
-    """
-
-    base: Path
-    adapter: Path | None
-    family: str
-    arn: str
-
-    @property
-    def imported(self) -> bool:
-        """Whether it is an imported model, which takes bodies of several forms."""
-        return ":imported-model/" in self.arn
-
-
 class NotReady(Exception):
     """The model is still being loaded."""
 
@@ -64,7 +45,11 @@ class _Use:
 
 
 class OnDemand:
-    """The base models that are loaded, by their folders. `spec` makes the task that serves the model in a folder."""
+    """The base models that are loaded, by their folders.
+
+    spec: makes the task that serves the model in a folder. idle_seconds: how long nobody asks before a model is
+    unloaded, unless it is `kept`.
+    """
 
     def __init__(
         self,
@@ -74,6 +59,7 @@ class OnDemand:
         spec: Callable[[str], TaskSpec],
         idle_seconds: float,
         hold_seconds: float = HOLD_SECONDS,
+        kept: Callable[[str], bool] = lambda base: False,
     ) -> None:
         self._deployments = deployments
         self._connections = connections
@@ -81,11 +67,12 @@ class OnDemand:
         self._spec = spec
         self._idle_seconds = idle_seconds
         self._hold_seconds = hold_seconds
+        self._kept = kept
         self._uses: dict[str, _Use] = {}
         self._loading = asyncio.Lock()
 
     async def stream(
-        self, base: Path, header: Mapping[str, Any], body: bytes, timeout: float
+        self, base: str, header: Mapping[str, Any], body: bytes, timeout: float
     ) -> AsyncGenerator[Reply, None]:
         """Asks a base model, which is loaded first if it must be; see `Connection.stream` for the frames.
 
@@ -93,12 +80,12 @@ class OnDemand:
         NotReady if loading takes longer than the request is held, CannotLoad if it fails, ServingLost if the model
         goes away (it is loaded again), TimeoutError if a frame takes longer than `timeout` seconds.
         """
-        use = self._uses.setdefault(str(base), _Use(time.monotonic()))
+        use = self._uses.setdefault(base, _Use(time.monotonic()))
         use.requests += 1
         try:
             deadline, waited, begun, losses = time.monotonic() + self._hold_seconds, False, False, 0
             while True:
-                task = await self._task(str(base), use, deadline, waited)
+                task = await self._task(base, use, deadline, waited)
                 try:
                     async with aclosing(self._connections.stream(task, header, body, timeout)) as replies:
                         async for reply in replies:
@@ -111,7 +98,7 @@ class OnDemand:
                     if begun or losses:
                         raise
                     losses += 1
-                await self._wait(str(base), deadline)
+                await self._wait(base, deadline)
                 waited = True
         finally:
             use.requests -= 1
@@ -127,7 +114,7 @@ class OnDemand:
     async def _unload_if_idle(self, base: str) -> None:
         """Counts from when this server first saw it loaded, so that a restart unloads nothing too early."""
         use = self._uses.setdefault(base, _Use(time.monotonic()))
-        if use.requests or time.monotonic() < use.last + self._idle_seconds:
+        if use.requests or time.monotonic() < use.last + self._idle_seconds or self._kept(base):
             return
         use.unloading = True
         try:
