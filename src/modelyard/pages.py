@@ -175,10 +175,10 @@ class Pages:
     def _list_deployments(self, ask: Ask) -> Any:
         return {"endpoints": [self._deployment(one) for one in self._deployments.newest(ask.owner, ask.limit())]}
 
-    def _list_buckets(self, ask: Ask) -> Any:
+    async def _list_buckets(self, ask: Ask) -> Any:
         owned = self._buckets.owned()
         theirs = (None, ask.owner.account)
-        names = [name for name in self._folders.buckets() if owned.get(name) in theirs]
+        names = [name for name in await self._folders.buckets() if owned.get(name) in theirs]
         return {"buckets": [{"name": name, "owner": owned.get(name)} for name in names]}
 
     async def _own_bucket(self, ask: Ask) -> Any:

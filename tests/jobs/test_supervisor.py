@@ -314,7 +314,7 @@ class TestAKill:
                 task = core.job().stages[0].task
             (core.data / "tasks" / task / "state" / "release").touch()
             await eventually(lambda: core.engine.state(task, 1) != Running())
-            core.folders.publish(core.engine.attempt_folder(task, 1) / "output", "s3://bucket/out")
+            await core.folders.publish(core.engine.attempt_folder(task, 1) / "output", "s3://bucket/out")
             async with running(data) as core:
                 await core.until(Status.COMPLETED)
                 assert os.listdir(core.folders.folder("s3://bucket/out")) == ["answer.txt"]

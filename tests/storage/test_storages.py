@@ -1,9 +1,11 @@
 """What every storage does, and what is special to one that an S3 service keeps."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 from tests import moto as service
 from tests.moto import moto  # noqa: F401 (fixture)
@@ -17,11 +19,44 @@ from modelyard.storage.remote import MARKER, Remote
 pytestmark = [pytest.mark.system]
 
 
-class InFolders:
-    """The objects of `Folders`, as their user sees them."""
+class Objects:
+    """A storage, outside of any event loop, and what its user sees in it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def kind(self, uri: str) -> Kind | None:
+        return asyncio.run(self._storage.kind(uri))
+
+    def buckets(self) -> list[str]:
+        return asyncio.run(self._storage.buckets())
+
+    def fetch(self, uri: str, into: Path) -> Path:
+        return asyncio.run(self._storage.fetch(uri, into))
+
+    def publish(self, source: Path, uri: str) -> None:
+        asyncio.run(self._storage.publish(source, uri))
+
+    def remove(self, uri: str) -> None:
+        asyncio.run(self._storage.remove(uri))
+
+    def make(self, bucket: str) -> None:
+        raise NotImplementedError
+
+    def put(self, **objects: bytes) -> None:
+        """Puts objects into the bucket `bucket`; in keys `__` stands for a slash."""
+        raise NotImplementedError
+
+    def found(self) -> list[str]:
+        """All keys of the bucket `bucket`."""
+        raise NotImplementedError
+
+
+class InFolders(Objects):
+    """Of `Folders`."""
 
     def __init__(self, folder: Path) -> None:
-        self.storage: Storage = Folders(folder)
+        super().__init__(Folders(folder))
         self._folder = folder
 
     def make(self, bucket: str) -> None:
@@ -38,8 +73,8 @@ class InFolders:
         return sorted(str(path.relative_to(self._folder / "bucket")) for path in paths if path.is_file())
 
 
-class InService:
-    """The objects of `Remote`."""
+class InService(Objects):
+    """Of `Remote`."""
 
     def __init__(self, url: str) -> None:
         self.client = service.client(url)
@@ -47,7 +82,7 @@ class InService:
             for item in self.client.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
                 self.client.delete_object(Bucket=bucket["Name"], Key=item["Key"])
             self.client.delete_bucket(Bucket=bucket["Name"])
-        self.storage: Storage = Remote(S3Endpoint.at(url))
+        super().__init__(Remote(S3Endpoint.at(url)))
 
     def make(self, bucket: str) -> None:
         self.client.create_bucket(Bucket=bucket)
@@ -58,9 +93,6 @@ class InService:
 
     def found(self) -> list[str]:
         return [item["Key"] for item in self.client.list_objects_v2(Bucket="bucket").get("Contents", [])]
-
-
-Objects = InFolders | InService
 
 
 @pytest.fixture
@@ -94,51 +126,51 @@ def output(tmp_path: Path) -> Path:
 class TestStorage:
     def test_kinds(self, objects: Objects) -> None:
         objects.put(a__b=b"1", c=b"2", ab=b"3")
-        kinds = {uri: objects.storage.kind(uri) for uri in ("s3://bucket", "s3://bucket/a", "s3://bucket/a/")}
+        kinds = {uri: objects.kind(uri) for uri in ("s3://bucket", "s3://bucket/a", "s3://bucket/a/")}
         assert set(kinds.values()) == {Kind.FOLDER}
-        assert objects.storage.kind("s3://bucket/a/b") is Kind.FILE
-        assert objects.storage.kind("s3://bucket/nothing") is None
-        assert objects.storage.kind("s3://bucket/a/b/c") is None
+        assert objects.kind("s3://bucket/a/b") is Kind.FILE
+        assert objects.kind("s3://bucket/nothing") is None
+        assert objects.kind("s3://bucket/a/b/c") is None
 
     def test_buckets(self, objects: Objects) -> None:
         objects.make("another")
-        assert objects.storage.buckets() == ["another", "bucket"]
+        assert objects.buckets() == ["another", "bucket"]
 
     def test_what_is_fetched_can_be_read_under_its_own_name(self, objects: Objects, tmp_path: Path) -> None:
         objects.put(data__nodes__a=b"1", data__b=b"22", data2=b"3")
-        folder = objects.storage.fetch("s3://bucket/data/", tmp_path / "into" / "export")
+        folder = objects.fetch("s3://bucket/data/", tmp_path / "into" / "export")
         assert folder.name == "data"
         assert (folder / "nodes" / "a").read_bytes() == b"1"
         assert (folder / "b").read_bytes() == b"22"
-        file = objects.storage.fetch("s3://bucket/data2", tmp_path / "into" / "file")
+        file = objects.fetch("s3://bucket/data2", tmp_path / "into" / "file")
         assert (file.name, file.read_bytes()) == ("data2", b"3")
-        assert objects.storage.fetch("s3://bucket", tmp_path / "into" / "all").is_dir()
+        assert objects.fetch("s3://bucket", tmp_path / "into" / "all").is_dir()
 
     def test_nothing_cannot_be_fetched(self, objects: Objects, tmp_path: Path) -> None:
         with pytest.raises(ObjectError, match="s3://bucket/nothing: there is nothing"):
-            objects.storage.fetch("s3://bucket/nothing", tmp_path / "into")
+            objects.fetch("s3://bucket/nothing", tmp_path / "into")
 
     def test_output_is_moved_and_may_be_moved_again(self, objects: Objects, output: Path) -> None:
-        objects.storage.publish(output, "s3://bucket/out/run")
+        objects.publish(output, "s3://bucket/out/run")
         assert [key for key in objects.found() if MARKER not in key] == ["out/run/deep/two.bin", "out/run/one.txt"]
         assert not output.exists()
-        objects.storage.publish(output, "s3://bucket/out/run")
+        objects.publish(output, "s3://bucket/out/run")
 
     def test_what_was_never_written_is_no_output(self, objects: Objects, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
-            objects.storage.publish(tmp_path / "output", "s3://bucket/out/run")
+            objects.publish(tmp_path / "output", "s3://bucket/out/run")
 
     def test_a_folder_is_removed_and_may_be_removed_again(self, objects: Objects, output: Path) -> None:
         objects.put(out__other=b"")
-        objects.storage.publish(output, "s3://bucket/out/run")
-        objects.storage.remove("s3://bucket/out/run")
-        objects.storage.remove("s3://bucket/out/run")
+        objects.publish(output, "s3://bucket/out/run")
+        objects.remove("s3://bucket/out/run")
+        objects.remove("s3://bucket/out/run")
         assert objects.found() == ["out/other"]
 
     @pytest.mark.parametrize("uri", ["bucket/key", "s3://b", "s3://bucket/../x", "s3://bucket//x", "https://bucket/x"])
     def test_what_is_no_place_is_refused(self, objects: Objects, uri: str) -> None:
         with pytest.raises(ObjectError):
-            objects.storage.kind(uri)
+            objects.kind(uri)
 
 
 class TestRemote:
@@ -148,7 +180,7 @@ class TestRemote:
         return in_service
 
     def test_the_marker_comes_last_and_names_the_files(self, remote: InService, output: Path) -> None:
-        remote.storage.publish(output, "s3://bucket/out")
+        remote.publish(output, "s3://bucket/out")
         body = remote.client.get_object(Bucket="bucket", Key=f"out/{MARKER}")["Body"].read()
         assert json.loads(body) == {"files": {"deep/two.bin": 1000, "one.txt": 1}}
         found = remote.client.list_objects_v2(Bucket="bucket")["Contents"]
@@ -157,61 +189,59 @@ class TestRemote:
     def test_an_upload_that_was_cut_off_is_done_again(
         self, remote: InService, output: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import obstore
-
-        def cut(store: Any, key: str, body: Any, **options: Any) -> Any:
+        async def cut(store: Any, key: str, body: Any, **options: Any) -> Any:
             if key.endswith("one.txt"):
                 raise ConnectionError("the server was killed here")
-            return put(store, key, body, **options)
+            return await put(store, key, body, **options)
 
-        put = obstore.put
-        monkeypatch.setattr(obstore, "put", cut)
+        put = obstore.put_async
+        monkeypatch.setattr(obstore, "put_async", cut)
         with pytest.raises(ConnectionError):
-            remote.storage.publish(output, "s3://bucket/out")
+            remote.publish(output, "s3://bucket/out")
         assert remote.found() == ["out/deep/two.bin"]
-        monkeypatch.setattr(obstore, "put", put)
-        remote.storage.publish(output, "s3://bucket/out")
+        monkeypatch.setattr(obstore, "put_async", put)
+        remote.publish(output, "s3://bucket/out")
         assert remote.found() == [f"out/{MARKER}", "out/deep/two.bin", "out/one.txt"]
 
     def test_a_large_file_goes_and_comes_in_parts(self, remote: InService, tmp_path: Path) -> None:
         (tmp_path / "output").mkdir()
         with (tmp_path / "output" / "large").open("wb") as file:
             file.truncate(40 * 1024 * 1024)
-        remote.storage.publish(tmp_path / "output", "s3://bucket/out")
+        remote.publish(tmp_path / "output", "s3://bucket/out")
         assert remote.client.head_object(Bucket="bucket", Key="out/large")["ETag"].endswith('-3"')
-        fetched = remote.storage.fetch("s3://bucket/out", tmp_path / "into")
+        fetched = remote.fetch("s3://bucket/out", tmp_path / "into")
         assert (fetched / "large").stat().st_size == 40 * 1024 * 1024
 
     def test_what_was_fetched_is_not_fetched_again_and_half_of_it_is(self, remote: InService, tmp_path: Path) -> None:
         remote.put(data__a=b"1")
         (tmp_path / "into" / ".data.half").mkdir(parents=True)
         (tmp_path / "into" / ".data.half" / "stale").touch()
-        fetched = remote.storage.fetch("s3://bucket/data", tmp_path / "into")
+        fetched = remote.fetch("s3://bucket/data", tmp_path / "into")
         assert [path.name for path in fetched.iterdir()] == ["a"]
         remote.put(data__b=b"2")
-        assert [path.name for path in remote.storage.fetch("s3://bucket/data", tmp_path / "into").iterdir()] == ["a"]
+        assert [path.name for path in remote.fetch("s3://bucket/data", tmp_path / "into").iterdir()] == ["a"]
 
     def test_markers_of_folders_are_no_files(self, remote: InService, tmp_path: Path) -> None:
         remote.client.put_object(Bucket="bucket", Key="data/")
         remote.client.put_object(Bucket="bucket", Key="data/deep/")
         remote.put(data__deep__a=b"1")
-        fetched = remote.storage.fetch("s3://bucket/data", tmp_path / "into")
+        fetched = remote.fetch("s3://bucket/data", tmp_path / "into")
         assert [str(path.relative_to(fetched)) for path in fetched.rglob("*")] == ["deep", "deep/a"]
 
     @pytest.mark.parametrize("key", ["data/a//b", "data/../x", "data/" + "x" * 300])
     def test_keys_that_no_folder_holds_are_named(self, remote: InService, tmp_path: Path, key: str) -> None:
         remote.client.put_object(Bucket="bucket", Key=key, Body=b"1")
         with pytest.raises(ObjectError, match="folder"):
-            remote.storage.fetch("s3://bucket/data", tmp_path / "into")
+            remote.fetch("s3://bucket/data", tmp_path / "into")
 
     def test_an_object_that_is_a_folder_too_is_named(self, remote: InService, tmp_path: Path) -> None:
         remote.put(data__a=b"1", data__a__b=b"2")
         with pytest.raises(ObjectError, match="a is an object, and a folder"):
-            remote.storage.fetch("s3://bucket/data", tmp_path / "into")
+            remote.fetch("s3://bucket/data", tmp_path / "into")
 
     def test_a_bucket_that_is_not_there_is_named(self, remote: InService) -> None:
         with pytest.raises(ObjectError, match="no such bucket at http"):
-            remote.storage.kind("s3://missing/a")
+            remote.kind("s3://missing/a")
 
 
 class TestEndpoint:

@@ -87,6 +87,10 @@ class Engine(Protocol):
         """Where the attempt's `events.jsonl`, `log` and `output/` lie."""
         ...
 
+    def inputs(self, task: str) -> Path:
+        """Where a task's inputs are put that have to be fetched, each in a folder of its name. Need not exist."""
+        ...
+
     def socket(self, task: str) -> Path:
         """Where a serving task is to listen. The socket appears when the task is ready, and is gone before an
         attempt starts.

@@ -85,6 +85,10 @@ class LocalEngine:
         """See `Engine.attempt_folder`."""
         return self._folder / task / "attempts" / str(attempt)
 
+    def inputs(self, task: str) -> Path:
+        """See `Engine.inputs`."""
+        return self._folder / task / "inputs"
+
     def socket(self, task: str) -> Path:
         """See `Engine.socket`."""
         return self._folder / task / "socket"

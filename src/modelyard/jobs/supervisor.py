@@ -2,18 +2,23 @@
 
 import asyncio
 import logging
+import shutil
 import time
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from modelyard.engines.base import Engine, Failed, Lost, Running, State, Succeeded, TaskSpec
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import LeaseLost, Status
 from modelyard.jobs.store import LEASE_SECONDS, Claim, Store, now
-from modelyard.storage.folders import Folders
+from modelyard.storage.base import Storage
+from modelyard.storage.names import ObjectError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SCAN_SECONDS = 1.0
 """How often unclaimed tasks are looked for when nobody wakes the supervisor."""
@@ -30,11 +35,11 @@ HEALTHY_SECONDS = 60.0
 class Supervisor:
     """Runs in the server's event loop. Killed at any moment, its successor goes on where the database says."""
 
-    def __init__(self, store: Store, deployments: Deployments, engine: Engine, folders: Folders) -> None:
+    def __init__(self, store: Store, deployments: Deployments, engine: Engine, storage: Storage) -> None:
         self._store = store
         self._deployments = deployments
         self._engine = engine
-        self._folders = folders
+        self._storage = storage
         self._woken = asyncio.Event()
         self._claims: dict[asyncio.Task[None], Claim] = {}
 
@@ -70,7 +75,7 @@ class Supervisor:
             await asyncio.to_thread(self._engine.forget, task)
         for job, outputs in self._store.to_sweep():
             for uri in outputs:
-                await asyncio.to_thread(self._folders.remove, uri)
+                await self._storage.remove(uri)
             await self._store.swept(job)
 
     def _done(self, watcher: asyncio.Task[None]) -> None:
@@ -93,24 +98,26 @@ class Supervisor:
             if isinstance(state, Running):
                 state, wished = await self._watch(claim, attempt)
                 if wished is Status.STOPPED:
-                    return await self._store.end(claim, Status.STOPPED, None)
+                    return await self._end_stage(claim, Status.STOPPED)
                 if wished is Status.FAILED and not isinstance(state, Succeeded):
-                    return await self._store.end(
-                        claim, Status.FAILED, f"timed out after {claim.stage.timeout:g} seconds"
-                    )
+                    reason = f"timed out after {claim.stage.timeout:g} seconds"
+                    return await self._end_stage(claim, Status.FAILED, reason)
                 losses += isinstance(state, Lost)
             if isinstance(state, Succeeded):
                 return await self._succeed(claim, attempt, state)
             if isinstance(state, Failed):
-                return await self._store.end(claim, Status.FAILED, state.reason)
+                return await self._end_stage(claim, Status.FAILED, state.reason)
             if self._store.stop_wished(claim):
-                return await self._store.end(claim, Status.STOPPED, None)
+                return await self._end_stage(claim, Status.STOPPED)
             if losses >= MAX_LOSSES:
-                return await self._store.end(claim, Status.FAILED, _lost(claim, state, losses))
+                return await self._end_stage(claim, Status.FAILED, _lost(claim, state, losses))
             attempt += 1
-            state = await self._start(claim, attempt, losses, self._spec(claim))
+            state = await self._start(claim, attempt, losses, partial(self._wanted, claim))
             losses += isinstance(state, Lost)
             claim = replace(claim, started=claim.started or now())
+
+    def _wanted(self, claim: Claim) -> bool:
+        return not self._store.stop_wished(claim)
 
     async def _watch(self, claim: Claim, attempt: int) -> tuple[State, Status | None]:
         """Waits for the end of an attempt, or brings it about: how it ended, and what was wished, if anything."""
@@ -135,11 +142,23 @@ class Supervisor:
         await asyncio.to_thread(self._engine.kill, claim.task, attempt)
         return self._engine.state(claim.task, attempt)
 
-    async def _start(self, claim: Claim, attempt: int, losses: int, spec: TaskSpec) -> State:
-        """Starts an attempt that the database knows of. What keeps it from starting is a loss like any other."""
+    async def _start(
+        self, claim: Claim, attempt: int, losses: int, wanted: Callable[[], bool], **parameters: Any
+    ) -> State:
+        """Starts an attempt that the database knows of, while it is wanted.
+
+        What keeps it from starting is a loss like any other, unless it is the user's mistake.
+        """
         await self._store.begin(claim, attempt, losses)
         try:
+            spec = await self._keeping(claim, self._spec(claim, parameters), wanted)
+            if spec is None:
+                return Lost("it is not wanted any more")
             await asyncio.to_thread(self._engine.start, claim.task, attempt, spec)
+        except LeaseLost:
+            raise
+        except ObjectError as error:
+            return Failed(str(error), input=True)
         except Exception as error:
             log.exception("task %s: attempt %d did not start", claim.task, attempt)
             await asyncio.sleep(SCAN_SECONDS)
@@ -151,11 +170,22 @@ class Supervisor:
         if claim.stage.publish:
             output = self._engine.attempt_folder(claim.task, attempt) / "output"
             try:
-                await asyncio.to_thread(self._folders.publish, output, claim.stage.publish)
+                await self._keeping(claim, self._storage.publish(output, claim.stage.publish))
+            except LeaseLost:
+                raise
             except Exception as error:
                 reason = f"the output could not be written to {claim.stage.publish}: {error}"
-                return await self._store.end(claim, Status.FAILED, reason)
+                return await self._end_stage(claim, Status.FAILED, reason)
+        await self._forget_inputs(claim)
         await self._store.complete(claim, state.result)
+
+    async def _end_stage(self, claim: Claim, status: Status, failure: str | None = None) -> None:
+        await self._forget_inputs(claim)
+        await self._store.end(claim, status, failure)
+
+    async def _forget_inputs(self, claim: Claim) -> None:
+        """Deletes the copies that were fetched for a stage: before its status moves, since nobody would after."""
+        await asyncio.to_thread(shutil.rmtree, self._engine.inputs(claim.task), ignore_errors=True)
 
     async def _serve(self, claim: Claim) -> None:
         """Keeps a serving task alive for as long as its deployment wants it."""
@@ -179,7 +209,8 @@ class Supervisor:
                 reason = state.reason if isinstance(state, Failed) else _lost(claim, state, losses)
                 return await self._deployments.failed(claim, reason)
             attempt += 1
-            state = await self._start(claim, attempt, losses, self._spec(claim, socket=str(socket)))
+            wanted = partial(self._deployments.wanted, claim)
+            state = await self._start(claim, attempt, losses, wanted, socket=str(socket))
             losses += isinstance(state, Lost)
             ready, since = False, time.monotonic()
         if attempt:
@@ -187,11 +218,28 @@ class Supervisor:
         await self._deployments.ended(claim)
         await asyncio.to_thread(self._engine.forget, claim.task)
 
-    def _spec(self, claim: Claim, **parameters: Any) -> TaskSpec:
-        """The spec with its inputs' URIs as folders, and what only the engine knows."""
-        spec = claim.stage.spec
-        inputs = {name: str(self._folders.path(uri)) for name, uri in spec.inputs.items()}
+    async def _spec(self, claim: Claim, parameters: Mapping[str, Any]) -> TaskSpec:
+        """The spec with its inputs' URIs as paths, once they can be read there, and what only the engine knows."""
+        spec, folder = claim.stage.spec, self._engine.inputs(claim.task)
+        inputs = {name: str(await self._storage.fetch(uri, folder / name)) for name, uri in spec.inputs.items()}
         return replace(spec, inputs=inputs, parameters={**spec.parameters, **parameters})
+
+    async def _keeping(
+        self, claim: Claim, work: Coroutine[Any, Any, T], wanted: Callable[[], bool] = lambda: True
+    ) -> T | None:
+        """What comes of work that may outlast the lease, which is renewed meanwhile; None if it is given up."""
+        task, renewed = asyncio.create_task(work), time.monotonic()
+        try:
+            while not (await asyncio.wait([task], timeout=WATCH_SECONDS))[0]:
+                if not wanted():
+                    return None
+                if time.monotonic() > renewed + LEASE_SECONDS / 3:
+                    await self._store.renew(claim)
+                    renewed = time.monotonic()
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 def _lost(claim: Claim, state: State, losses: int) -> str:

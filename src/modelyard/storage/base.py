@@ -13,7 +13,7 @@ class Kind(StrEnum):
 
 
 class Storage(Protocol):
-    """Objects by their URIs. Methods may wait for a disk or a network: call them in a thread.
+    """Objects by their URIs. Whatever is cancelled or killed halfway may be called again.
 
     ObjectError is the user's mistake, and says what is wrong with the URI; any other exception is the storage's, and
     may pass.
@@ -23,15 +23,15 @@ class Storage(Protocol):
         """The bucket of a URI; ObjectError if it is no `s3://` URI."""
         ...
 
-    def buckets(self) -> list[str]:
+    async def buckets(self) -> list[str]:
         """The names of all buckets, sorted."""
         ...
 
-    def kind(self, uri: str) -> Kind | None:
+    async def kind(self, uri: str) -> Kind | None:
         """What a URI names; None if there is nothing. ObjectError if there can be nothing."""
         ...
 
-    def fetch(self, uri: str, into: Path) -> Path:
+    async def fetch(self, uri: str, into: Path) -> Path:
         """Where on this machine the file or folder that a URI names can be read: in place, or at `into`.
 
         What lies at `into` already was fetched before; it is whole, and is not fetched again. ObjectError if the URI
@@ -39,10 +39,10 @@ class Storage(Protocol):
         """
         ...
 
-    def publish(self, source: Path, uri: str) -> None:
+    async def publish(self, source: Path, uri: str) -> None:
         """Moves a folder to where a URI points, for readers to see whole or not at all. Repeated, it does no harm."""
         ...
 
-    def remove(self, uri: str) -> None:
+    async def remove(self, uri: str) -> None:
         """Deletes a folder and all in it; one that is not there is deleted already."""
         ...

@@ -3,6 +3,7 @@
 No symbolic link may lead out of a bucket.
 """
 
+import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -21,7 +22,7 @@ class Folders:
         """The bucket of a URI; ObjectError if it is no `s3://` URI."""
         return parts(uri)[0]
 
-    def buckets(self) -> list[str]:
+    async def buckets(self) -> list[str]:
         """The names of all buckets, sorted."""
         entries = os.scandir(self._root)
         return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and is_bucket(entry.name))
@@ -42,20 +43,20 @@ class Folders:
             raise ObjectError(f"{uri}: {kind}")
         return path
 
-    def kind(self, uri: str) -> Kind | None:
+    async def kind(self, uri: str) -> Kind | None:
         """See `Storage.kind`."""
         path = self.path(uri)
         if path.is_dir():
             return Kind.FOLDER
         return Kind.FILE if path.exists() else None
 
-    def fetch(self, uri: str, into: Path) -> Path:
+    async def fetch(self, uri: str, into: Path) -> Path:
         """Where the file or folder lies: it is read in place. ObjectError if there is none."""
-        if self.kind(uri) is None:
+        if await self.kind(uri) is None:
             raise ObjectError(f"{uri}: there is nothing")
         return self.path(uri)
 
-    def publish(self, source: Path, uri: str) -> None:
+    async def publish(self, source: Path, uri: str) -> None:
         """Moves a folder to where a URI points, whole, by one rename. Does nothing if it was moved before."""
         target = self.path(uri)
         if not source.exists() and target.is_dir():
@@ -63,10 +64,10 @@ class Folders:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(source, target)
 
-    def remove(self, uri: str) -> None:
+    async def remove(self, uri: str) -> None:
         """Deletes a folder and all in it; one that is not there is deleted already."""
         path = self.path(uri)
         half = path.with_name(f".{path.name}.deleted")
         if path.is_dir():
             path.rename(half)
-        shutil.rmtree(half, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, half, ignore_errors=True)
