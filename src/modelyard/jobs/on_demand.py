@@ -27,6 +27,22 @@ LOOK_SECONDS = 0.02
 _MOST_MODELS = 1000
 
 
+@dataclass(frozen=True)
+class ServedModel:
+    """What a model identifier stands for.
+
+    base: the folder of the base model, or of any full weights. adapter: that of an adapter to it, if there is one.
+    family: whose bodies it takes, see `modelyard.families`. arn: of what was named. instruct: whether it has a chat
+    template.
+    """
+
+    base: Path
+    adapter: Path | None
+    family: str
+    arn: str
+    instruct: bool = True
+
+
 class NotReady(Exception):
     """The model is still being loaded."""
 
