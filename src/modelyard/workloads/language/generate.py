@@ -5,6 +5,7 @@ continuous batching these steps are as fast, and each request draws by its own s
 """
 
 import inspect
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ class Generations:
 
     def prepare(self, request: Request) -> Generation:
         """Checks a request, and makes its tokens; any thread may do that. RequestError if it cannot be answered."""
+        began = time.monotonic()
         prompt = self.prompts.tokens(request)
         if len(prompt) >= self.context:
             raise RequestError(
@@ -56,7 +58,8 @@ class Generations:
                 reason="context",
             )
         text = Text(self.prompts.backend, request.stop)
-        return Generation(request, prompt, self.context, text, Choice(request.sampling, request.seed, self._device))
+        choice = Choice(request.sampling, request.seed, self._device)
+        return Generation(request, prompt, self.context, text, choice, began)
 
     def add(self, generation: Generation) -> None:
         """Lets a generation take part in the steps that follow; InputError if its adapter cannot be loaded."""

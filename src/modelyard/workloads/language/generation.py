@@ -13,10 +13,12 @@ class Generation:
 
     most: tokens that its prompt and its output may come to, `context` where that is what ends it.
     reason: why it ended: end_turn, max_tokens, stop_sequence or context; None while it goes on.
-    first_after: seconds from its begin to its first token.
+    first_after: seconds from `began`, of the monotonic clock, to its first token.
     """
 
-    def __init__(self, request: Request, prompt: list[int], context: int, text: Text, choice: Choice) -> None:
+    def __init__(
+        self, request: Request, prompt: list[int], context: int, text: Text, choice: Choice, began: float
+    ) -> None:
         self.request = request
         self.prompt = prompt
         self.choice = choice
@@ -24,7 +26,7 @@ class Generation:
         self.reason: str | None = None
         self.first_after: float | None = None
         self._text = text
-        self._began = time.monotonic()
+        self._began = began
         left = context - len(prompt)
         self._reason_at_most = "context" if request.max_tokens is None or request.max_tokens > left else "max_tokens"
         self.most = len(prompt) + min(left, request.max_tokens or left)
@@ -36,7 +38,7 @@ class Generation:
 
     @property
     def seconds(self) -> float:
-        """Since its begin."""
+        """Since it began."""
         return time.monotonic() - self._began
 
     @property
