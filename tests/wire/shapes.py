@@ -6,6 +6,10 @@ from typing import Any
 
 from botocore.model import OperationModel, Shape, StructureShape
 
+from modelyard.wire.models import SERVICES, Model
+
+JSON_SERVICES = tuple(name for name in SERVICES if Model(name).protocol == "rest-json")
+
 TEXTS = ("a", "ä ö/ü", 'quote " \\ back', "a+b&c=d?e#f%20", "line\nbreak\ttab", "日本語🙂", "{}", "null", "1e5", "true")
 HEADER_TEXTS = ("a", "application/json", "x y; z=1", "ml-1_2.3", "*/*")
 DEEPEST = 4
@@ -16,6 +20,7 @@ EVENT_STREAMS = frozenset(
         "InvokeModelWithBidirectionalStream",
         "InvokeModelWithResponseStream",
         "InvokeEndpointWithResponseStream",
+        "SelectObjectContent",
     }
 )
 """Operations whose input or output is an event stream; their messages have a format of their own."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from tests.boto import Clients
-from tests.wire.shapes import Maker
+from tests.wire.shapes import JSON_SERVICES, Maker
 
 from modelyard.wire.endpoint import Endpoint, Service
 from modelyard.wire.errors import Fault, render
@@ -17,6 +17,8 @@ OPERATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "cleanrooms": ("list_collaborations", {}),
     "cleanroomsml": ("list_training_datasets", {}),
     "sagemaker-runtime": ("invoke_endpoint", {"EndpointName": "e", "Body": b"{}"}),
+    "s3": ("list_objects_v2", {"Bucket": "bucket"}),
+    "sts": ("get_caller_identity", {}),
 }
 TEXTS = {"message", "Message", "detailedMessage", "code", "requestId"}
 
@@ -33,15 +35,17 @@ def test_every_modelled_error_arrives_typed(client_for: Clients, service: str) -
     for shape in Model(service).errors:
         members = Maker(shape.name, 1.0, whole_seconds=True).structure(shape)
         members = {name: value for name, value in members.items() if name not in TEXTS}
-        faults.append(Fault(shape.name, "It is 'gone' ü", members))
-        with pytest.raises(client.exceptions.from_code(shape.name)) as caught:
+        faults.append(Fault(shape.error_code, "It is 'gone' ü", members))
+        with pytest.raises(client.exceptions.from_code(shape.error_code)) as caught:
             getattr(client, method)(**params)
         response = caught.value.response
         assert type(caught.value).__name__ == shape.name
-        assert response["Error"]["Code"] == shape.name
+        assert response["Error"]["Code"] == shape.error_code
         assert response["Error"]["Message"] == "It is 'gone' ü"
         assert response["ResponseMetadata"]["HTTPStatusCode"] == error_status(shape)
         assert {name: response[name] for name in members} == members
+        if service not in JSON_SERVICES:  # XML has the text once
+            continue
         expected = {
             "message": "It is 'gone' ü",
             "Message": "It is 'gone' ü",
@@ -69,4 +73,30 @@ def test_each_service_names_its_own_failure() -> None:
         "cleanrooms": "InternalServerException",
         "cleanroomsml": "InternalServiceException",
         "sagemaker-runtime": "InternalFailure",
+        "s3": "InternalError",
+        "sts": "InternalFailure",
     }
+
+
+def test_s3_words_its_faults_in_xml_with_the_resource() -> None:
+    headers_given = {"etag": '"e"', "x-note": "a\r\nb"}
+    fault = Fault("NoSuchKey", "It is <gone>.", {"Key": "k"}, headers=headers_given)
+    status, headers, body = render(fault, "id", Model("s3"), "/bucket/k")
+    assert status == 404
+    assert body.decode() == (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NoSuchKey</Code><Message>It is &lt;gone&gt;.</Message>'
+        "<Key>k</Key><Resource>/bucket/k</Resource><RequestId>id</RequestId><HostId>id</HostId></Error>"
+    )
+    assert headers == [
+        (b"content-type", b"application/xml"),
+        (b"x-amz-request-id", b"id"),
+        (b"x-amz-id-2", b"id"),
+        (b"etag", b'"e"'),
+        (b"x-note", b"a  b"),
+    ]
+
+
+def test_what_has_not_changed_has_no_body() -> None:
+    status, headers, body = render(Fault("NotModified", "Not Modified", status=304), "id", Model("s3"))
+    assert (status, body) == (304, b"")
+    assert b"content-type" not in dict(headers)

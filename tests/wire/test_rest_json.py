@@ -11,16 +11,16 @@ from botocore.awsrequest import HeadersDict, create_request_object, prepare_requ
 from botocore.model import OperationModel, ServiceModel, StructureShape
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
-from tests.wire.shapes import EVENT_STREAMS, Maker, has_event_stream
+from tests.wire.shapes import EVENT_STREAMS, JSON_SERVICES, Maker, has_event_stream
 
-from modelyard.wire.models import SERVICES, Model
+from modelyard.wire.models import Model
 from modelyard.wire.rest_json import Malformed, RequestParser, ResponseRenderer, load_json
 from modelyard.wire.routing import Route, Router
 
 FILLS = (0.0, 1.0, 0.5, 0.5, 0.3)
 
 
-@pytest.fixture(scope="module", params=SERVICES)
+@pytest.fixture(scope="module", params=JSON_SERVICES)
 def model(request: pytest.FixtureRequest) -> Model:
     return Model(request.param)
 
@@ -36,7 +36,7 @@ def test_only_event_streams_are_left_out(model: Model) -> None:
 def test_every_request_that_botocore_writes_is_read_back(model: Model) -> None:
     router: Router[OperationModel] = Router()
     for operation in model.operations.values():
-        router.add(Route(model.signing_name, operation.http["method"], operation.http["requestUri"], operation))
+        router.add(Route.of(model.signing_name, operation, operation))
     for operation in operations(model):
         if operation.input_shape is None:
             continue
@@ -136,7 +136,7 @@ def test_deep_bodies_are_refused_and_brackets_in_strings_do_not_count() -> None:
     assert load_json(b"[" + b"[]," * 500 + b"[]]") == [[]] * 501
 
 
-def test_what_the_six_services_do_not_use() -> None:
+def test_what_the_services_do_not_use() -> None:
     """Prefix headers, maps and lists in the query string, greedy labels, JSON in strings, lists in headers."""
     operation = synthetic()
     values = {

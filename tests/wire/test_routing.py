@@ -1,22 +1,22 @@
-"""Paths of the six services, as boto3 and sloppier clients write them."""
+"""Paths of the services, as boto3 and sloppier clients write them."""
 
 import pytest
+from tests.wire.shapes import JSON_SERVICES
 
-from modelyard.wire.models import SERVICES, Model
+from modelyard.wire.models import Model
 from modelyard.wire.routing import Route, Router, UnknownPath, WrongMethod
 
 
 @pytest.fixture(scope="module")
 def router() -> Router[str]:
     router: Router[str] = Router()
-    for model in map(Model, SERVICES):
+    for model in map(Model, JSON_SERVICES):
         for method, operation in model.operations.items():
-            http = operation.http
-            router.add(Route(model.signing_name, http["method"], http["requestUri"], f"{model.name}.{method}"))
+            router.add(Route.of(model.signing_name, operation, f"{model.name}.{method}"))
     return router
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", JSON_SERVICES)
 def test_every_operation_is_found_by_its_own_path(router: Router[str], service: str) -> None:
     model = Model(service)
     for method, operation in model.operations.items():
@@ -83,3 +83,113 @@ def test_a_literal_that_leads_nowhere_gives_way_to_a_label() -> None:
     assert router.match("s", "GET", "/a/b/c") == ("literal", {})
     assert router.match("s", "GET", "/a/b/d") == ("label", {"x": "b"})
     assert router.match("s", "GET", "/a/b%2F/e") == ("greedy", {"rest": "b//e"})
+
+
+@pytest.fixture(scope="module")
+def s3() -> Router[str]:
+    router: Router[str] = Router(last="s3")
+    for model in map(Model, ("neptunedata", "s3")):
+        for operation in model.operations.values():
+            router.add(Route.of(model.signing_name, operation, operation.name), signed_only=model.name == "s3")
+    return router
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "headers", "operation"),
+    [
+        ("GET", "/", "", (), "ListBuckets"),
+        ("GET", "/bucket", "", (), "ListObjects"),
+        ("GET", "/bucket/", "prefix=uploads&location=", (), "GetBucketLocation"),
+        ("GET", "/bucket", "list-type=2&prefix=a", (), "ListObjectsV2"),
+        ("GET", "/bucket", "list-type=1", (), "ListObjects"),
+        ("GET", "/bucket", "uploads", (), "ListMultipartUploads"),
+        ("GET", "/bucket", "analytics", (), "ListBucketAnalyticsConfigurations"),
+        ("GET", "/bucket", "analytics&id=x", (), "GetBucketAnalyticsConfiguration"),
+        ("GET", "/bucket", "lifecycle", (), "GetBucketLifecycleConfiguration"),
+        ("HEAD", "/bucket", "", (), "HeadBucket"),
+        ("PUT", "/bucket/", "", (), "CreateBucket"),
+        ("POST", "/bucket", "delete", (), "DeleteObjects"),
+        ("POST", "/bucket/", "delete=", (), "DeleteObjects"),
+        ("GET", "/bucket/key", "", (), "GetObject"),
+        ("GET", "/bucket/key", "partNumber=2", (), "GetObject"),
+        ("GET", "/bucket/key", "uploadId=x", (), "ListParts"),
+        ("GET", "/bucket/key", "attributes", ("x-amz-object-attributes",), "GetObjectAttributes"),
+        ("GET", "/bucket/key", "attributes", (), "GetObjectAttributes"),
+        ("HEAD", "/bucket/key", "x-id=HeadObject", (), "HeadObject"),
+        ("PUT", "/bucket/key", "", (), "PutObject"),
+        ("PUT", "/bucket/key", "", ("x-amz-copy-source",), "CopyObject"),
+        ("PUT", "/bucket/key", "partNumber=1&uploadId=x", (), "UploadPart"),
+        ("PUT", "/bucket/key", "partNumber=1&uploadId=x", ("x-amz-copy-source",), "UploadPartCopy"),
+        ("PUT", "/bucket/key", "partNumber=1", (), "UploadPart"),
+        ("PUT", "/bucket/key", "uploadId=x", (), "UploadPart"),
+        ("PUT", "/bucket/key", "tagging", (), "PutObjectTagging"),
+        ("POST", "/bucket/key", "uploads", (), "CreateMultipartUpload"),
+        ("POST", "/bucket/key", "uploadId=x", (), "CompleteMultipartUpload"),
+        ("DELETE", "/bucket/key", "uploadId=x", (), "AbortMultipartUpload"),
+        ("DELETE", "/bucket/key", "versionId=x", (), "DeleteObject"),
+        ("POST", "/bucket/key", "select&select-type=2", (), "SelectObjectContent"),
+    ],
+)
+def test_the_operations_of_s3_are_told_apart_by_query_and_headers(
+    s3: Router[str], method: str, path: str, query: str, headers: tuple[str, ...], operation: str
+) -> None:
+    fields = [(name.encode(), b"x") for name in ("host", *headers)]
+    assert s3.match("s3", method, path, query.encode(), fields)[0] == operation
+    if path != "/":
+        assert s3.match(None, method, path, query.encode(), fields)[0] == operation
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "allowed"),
+    [
+        ("POST", "/bucket", "", ["DELETE", "GET", "HEAD", "PUT"]),
+        ("GET", "/bucket", "delete", ["POST"]),
+        ("PUT", "/bucket/key", "uploads", ["POST"]),
+        ("DELETE", "/bucket/key", "acl", ["GET", "PUT"]),
+        ("GET", "/bucket/key", "acl&tagging", ["DELETE", "GET", "PUT"]),
+        ("PATCH", "/bucket/key", "", ["DELETE", "GET", "HEAD", "POST", "PUT"]),
+    ],
+)
+def test_a_part_of_the_query_is_never_left_aside(
+    s3: Router[str], method: str, path: str, query: str, allowed: list[str]
+) -> None:
+    with pytest.raises(WrongMethod) as caught:
+        s3.match("s3", method, path, query.encode())
+    assert (caught.value.allowed, caught.value.signing_name) == (allowed, "s3")
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        ("a%2Fb%20c+d", "a/b c+d"),
+        ("a/b/", "a/b/"),
+        ("/", "/"),
+        ("a//b", "a//b"),
+        ("../a/./..", "../a/./.."),
+        ("%2e%2e%2f", "../"),
+        ("a%2520b%253F", "a%20b%3F"),
+        ("%C3%A4%F0%9F%99%82", "ä🙂"),
+        ("arn:aws:s3:::x", "arn:aws:s3:::x"),
+        ("ml/endpoints", "ml/endpoints"),
+    ],
+)
+def test_keys_arrive_as_they_were_sent(s3: Router[str], raw: str, key: str) -> None:
+    for signing_name in ("s3", None):
+        assert s3.match(signing_name, "GET", f"/bucket/{raw}") == ("GetObject", {"Bucket": "bucket", "Key": key})
+
+
+def test_what_is_not_signed_goes_to_the_other_services_first(s3: Router[str]) -> None:
+    assert s3.match(None, "GET", "/ml/endpoints")[0] == "ListMLEndpoints"
+    assert s3.match(None, "HEAD", "/ml/endpoints")[0] == "ListMLEndpoints"
+    assert s3.match("s3", "GET", "/ml/endpoints") == ("GetObject", {"Bucket": "ml", "Key": "endpoints"})
+    assert s3.match("s3express", "GET", "/ml/x/y")[0] == "GetObject"
+    with pytest.raises(WrongMethod):
+        s3.match(None, "PUT", "/ml/endpoints")
+
+
+@pytest.mark.parametrize("path", ["//key", "/%ff", "/bucket/%ff"])
+def test_paths_that_name_nothing_are_refused_by_their_service(s3: Router[str], path: str) -> None:
+    for signing_name in ("s3", None):
+        with pytest.raises(UnknownPath) as caught:
+            s3.match(signing_name, "GET", path)
+        assert caught.value.signing_name == "s3"

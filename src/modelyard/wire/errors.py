@@ -1,12 +1,17 @@
-"""Faults: what a request gets instead of its output, rendered by the error's shape in the service model."""
+"""Faults: what a request gets instead of its output, as the service's protocol writes it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from botocore.model import OperationModel
 
+from .constraints import Violation, sentence
 from .models import Model, error_status
-from .rest_json import Headers, ResponseRenderer
+from .rest import Headers, header_bytes
+from .rest_json import ResponseRenderer
+from .rest_xml import DECLARATION, element
 
 UNKNOWN_OPERATION = "UnknownOperationException"
 
@@ -18,43 +23,159 @@ class Fault(Exception):
     """An error of the AWS API: `code` is the exception's name, `members` fill what its shape has beyond a text.
 
     `status` overrules the model's HTTP status and is needed where the service does not model the code; without
-    it such a code answers 400, an unknown operation 404.
+    it such a code answers 400, an unknown operation 404. `headers` (lower-case names) go out with the answer.
     """
 
     def __init__(
-        self, code: str, message: str, members: Mapping[str, Any] | None = None, status: int | None = None
+        self,
+        code: str,
+        message: str,
+        members: Mapping[str, Any] | None = None,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.members = dict(members or {})
         self.status = status
+        self.headers = dict(headers or {})
 
 
-def malformed(model: Model, message: str, status: int | None = None) -> Fault:
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The codes and statuses with which the services of a protocol refuse what has nothing to do with one service."""
+
+    malformed: str
+    too_large: tuple[str, int]
+    invalid: str
+    unsupported: tuple[str, int]
+    wrong_method: str
+    refused: str
+    expired: tuple[str, int]
+    unknown_token: tuple[str, int]
+
+
+_WORDS = {
+    "rest-json": _Words(
+        malformed="SerializationException",
+        too_large=("SerializationException", 413),
+        invalid="ValidationException",
+        unsupported=(UNKNOWN_OPERATION, 404),
+        wrong_method="MethodNotAllowedException",
+        refused="AccessDeniedException",
+        expired=("ExpiredTokenException", 403),
+        unknown_token=("UnrecognizedClientException", 403),
+    ),
+    # S3's own status of NotImplemented is 501; clients (obstore among them) repeat requests that end with 5xx.
+    "rest-xml": _Words(
+        malformed="MalformedXML",
+        too_large=("MaxMessageLengthExceeded", 400),
+        invalid="InvalidArgument",
+        unsupported=("NotImplemented", 400),
+        wrong_method="MethodNotAllowed",
+        refused="AccessDenied",
+        expired=("ExpiredToken", 400),
+        unknown_token=("InvalidToken", 400),
+    ),
+    "query": _Words(
+        malformed="MalformedQueryString",
+        too_large=("MalformedQueryString", 413),
+        invalid="ValidationError",
+        unsupported=("InvalidAction", 400),
+        wrong_method="InvalidAction",
+        refused="AccessDenied",
+        expired=("ExpiredToken", 403),
+        unknown_token=("InvalidClientTokenId", 403),
+    ),
+}
+
+
+def words(model: Model | None) -> _Words:
+    """How a service words what is no matter of its own."""
+    return _WORDS[model.protocol if model is not None else "rest-json"]
+
+
+def malformed(model: Model, message: str) -> Fault:
     """The service's own error for a request that cannot be read."""
-    return Fault(model.first_modelled(*_MALFORMED) or "SerializationException", message, status=status)
+    return Fault(_first(model, _MALFORMED) or words(model).malformed, message)
 
 
-def invalid(model: Model, message: str) -> Fault:
+def too_large(model: Model, message: str) -> Fault:
+    """The service's own error for a body beyond the limit."""
+    code, status = words(model).too_large
+    return Fault(_first(model, _MALFORMED) or code, message, status=status)
+
+
+def invalid(model: Model, violations: Sequence[Violation]) -> Fault:
     """The service's own error for values that its model refuses."""
-    return Fault(model.first_modelled(*_INVALID) or "ValidationException", message)
+    if model.protocol == "rest-xml" and any("." in violation.member for violation in violations):
+        return malformed(model, sentence(violations))  # members of members stand in the body
+    return Fault(_first(model, _INVALID) or words(model).invalid, sentence(violations))
 
 
-def unsupported(model: Model, operation: str) -> Fault:
+def unsupported(model: Model, operation: OperationModel) -> Fault:
     """The service's own answer for an operation that exists and is not served here."""
-    message = f"{operation} of {model.name} is not served here"
-    code = model.first_modelled("UnsupportedOperationException")
-    return Fault(code or UNKNOWN_OPERATION, message)
+    message = f"{operation.name} of {model.name} is not served here"
+    code, status = words(model).unsupported
+    modelled = model.first_modelled("UnsupportedOperationException")
+    return Fault(modelled, message) if modelled else Fault(code, message, status=status)
 
 
-def render(fault: Fault, request_id: str, model: Model | None) -> tuple[int, Headers, bytes]:
-    """Status, headers and JSON body of a fault; `model` is None where no service is known."""
+def _first(model: Model, codes: Sequence[str]) -> str | None:
+    return model.first_modelled(*codes) if model.protocol == "rest-json" else None
+
+
+def request_id_headers(model: Model | None, request_id: str) -> Headers:
+    """The headers in which a service names the request."""
+    value = request_id.encode()
+    if model is not None and model.protocol == "rest-xml":
+        return [(b"x-amz-request-id", value), (b"x-amz-id-2", value)]
+    return [(b"x-amzn-requestid", value)]
+
+
+def render(fault: Fault, request_id: str, model: Model | None, resource: str = "") -> tuple[int, Headers, bytes]:
+    """Status, headers and body of a fault; `model` is None where no service is known, `resource` is the path."""
+    if model is None or model.protocol == "rest-json":
+        status, headers, body = _render_json(fault, request_id, model)
+    else:
+        shape = model.error(fault.code)
+        status = fault.status or (error_status(shape) if shape is not None else 400)
+        text = (_s3_error if model.protocol == "rest-xml" else _query_error)(fault, request_id, model, resource)
+        headers = [(b"content-type", b"application/xml")]
+        body = (DECLARATION + text).encode("utf-8", "replace")
+    more = [(name.encode(), header_bytes(value)) for name, value in fault.headers.items()]
+    if status == 304:  # has no body, and no type of one
+        return status, [*request_id_headers(model, request_id), *more], b""
+    return status, [*headers, *request_id_headers(model, request_id), *more], body
+
+
+def _s3_error(fault: Fault, request_id: str, model: Model, resource: str) -> str:
+    texts = {
+        "Code": fault.code,
+        "Message": fault.message,
+        **fault.members,
+        "Resource": resource,
+        "RequestId": request_id,
+        "HostId": request_id,
+    }
+    return f"<Error>{_elements(texts)}</Error>"
+
+
+def _query_error(fault: Fault, request_id: str, model: Model, resource: str) -> str:
+    side = "Receiver" if (fault.status or 400) >= 500 else "Sender"
+    error = _elements({"Type": side, "Code": fault.code, "Message": fault.message, **fault.members})
+    content = f"<Error>{error}</Error>{element('RequestId', request_id)}"
+    return f'<ErrorResponse xmlns="{model.namespace}">{content}</ErrorResponse>'
+
+
+def _elements(texts: Mapping[str, Any]) -> str:
+    return "".join(element(name, str(text)) for name, text in texts.items())
+
+
+def _render_json(fault: Fault, request_id: str, model: Model | None) -> tuple[int, Headers, bytes]:
     shape = model.error(fault.code) if model is not None else None
-    headers: Headers = [
-        (b"x-amzn-errortype", fault.code.encode("ascii", "replace")),
-        (b"x-amzn-requestid", request_id.encode()),
-    ]
+    headers: Headers = [(b"x-amzn-errortype", fault.code.encode("ascii", "replace"))]
     if shape is None:
         status = fault.status or (404 if fault.code == UNKNOWN_OPERATION else 400)
         body = orjson.dumps({"__type": fault.code, "message": fault.message, "requestId": request_id})
@@ -67,7 +188,8 @@ def render(fault: Fault, request_id: str, model: Model | None) -> tuple[int, Hea
         "requestId": request_id,
     }
     members = {name: value for name, value in texts.items() if name in shape.members} | fault.members
-    _, extra, body = ResponseRenderer(shape, 200).render(members)
+    _, extra, content = ResponseRenderer(shape, 200).render(members)
+    assert isinstance(content, bytes)
     if "message" not in members:
-        body = orjson.dumps(orjson.loads(body) | {"message": fault.message})
-    return fault.status or error_status(shape), headers + extra, body
+        content = orjson.dumps(orjson.loads(content) | {"message": fault.message})
+    return fault.status or error_status(shape), headers + extra, content

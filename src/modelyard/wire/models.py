@@ -8,8 +8,21 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, StructureShape
 
-SERVICES = ("neptunedata", "bedrock", "bedrock-runtime", "cleanrooms", "cleanroomsml", "sagemaker-runtime")
+SERVICES = (
+    "neptunedata",
+    "bedrock",
+    "bedrock-runtime",
+    "cleanrooms",
+    "cleanroomsml",
+    "sagemaker-runtime",
+    "s3",
+    "sts",
+)
 """The boto3 client names of the services that Modelyard answers for."""
+
+
+_INTERNAL_ERRORS = {"rest-xml": "InternalError", "query": "InternalFailure"}
+"""What the services of these protocols answer, though their models do not say so."""
 
 
 class Model:
@@ -25,6 +38,8 @@ class Model:
         self.name = name
         self._service = ServiceModel(_description(name), name)
         self.signing_name: str = self._service.signing_name
+        self.protocol: str = self._service.metadata["protocol"]
+        self.namespace: str = self._service.metadata.get("xmlNamespace", "")
         self.operations: Mapping[str, OperationModel] = {
             xform_name(operation): self._service.operation_model(operation)
             for operation in self._service.operation_names
@@ -47,6 +62,8 @@ class Model:
     @property
     def internal_error(self) -> str:
         """The service's own name for a failure of the server."""
+        if self.protocol in _INTERNAL_ERRORS:
+            return _INTERNAL_ERRORS[self.protocol]
         for shape in self.errors:
             if shape.name.startswith("Internal") and error_status(shape) == 500:
                 return str(shape.name)

@@ -1,19 +1,33 @@
-"""From method and raw path to an operation: tries of path segments, one a signing name and one for all."""
+"""From a request to an operation: tries of path segments, one a signing name and one for all.
 
-from collections.abc import Mapping
+Where a service has several operations at one path, as S3 has, the query string and the headers tell them apart.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
+
+from botocore.model import OperationModel
+
+from .rest import Malformed, query_fields
 
 T = TypeVar("T")
 
 
 class UnknownPath(LookupError):
-    """No operation has this path."""
+    """No operation has this path, or it cannot be read.
+
+    signing_name: of the service whose path it would be; None if it could be anybody's.
+    """
+
+    signing_name: str | None = None
 
 
 class WrongMethod(LookupError):
-    """The path exists, with other methods."""
+    """The path exists, with other methods; `signing_name` as in `UnknownPath`."""
+
+    signing_name: str | None = None
 
     def __init__(self, allowed: list[str]) -> None:
         super().__init__(f"allowed: {', '.join(allowed)}")
@@ -22,13 +36,32 @@ class WrongMethod(LookupError):
 
 @dataclass(slots=True)
 class Route(Generic[T]):
-    """Where one operation answers: `path` in the model's form, `/ml/endpoints/{id}`."""
+    """Where one operation answers: `path` in the model's form, `/ml/endpoints/{id}` or `/{Bucket}/{Key+}?uploads`.
+
+    required_query, required_headers: names (of headers in lower case) without which the operation makes no sense.
+    """
 
     signing_name: str
     method: str
     path: str
     target: T
+    required_query: frozenset[str] = frozenset()
+    required_headers: frozenset[bytes] = frozenset()
+    deprecated: bool = False
     labels: list[str] = field(default_factory=list)
+    literals: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.literals = dict(parse_qsl(self.path.partition("?")[2], keep_blank_values=True))
+
+    @classmethod
+    def of(cls, signing_name: str, operation: OperationModel, target: T) -> "Route[T]":
+        """The route that the model gives to an operation."""
+        http, shape = operation.http, operation.input_shape
+        required = [shape.members[member].serialization for member in shape.required_members] if shape else []
+        query = frozenset(part["name"] for part in required if part.get("location") == "querystring")
+        headers = frozenset(part["name"].lower().encode() for part in required if part.get("location") == "header")
+        return cls(signing_name, http["method"], http["requestUri"], target, query, headers, operation.deprecated)
 
 
 @dataclass(slots=True)
@@ -39,34 +72,72 @@ class _Node(Generic[T]):
     routes: dict[str, list[Route[T]]] = field(default_factory=dict)
 
 
-class Router(Generic[T]):
-    """The routes of all services; a signed request sees its own signing name's routes only."""
+Found = tuple[dict[str, list[Route[T]]], list[str]]
+"""The routes at a path by their methods, and the values of the path's labels."""
 
-    def __init__(self) -> None:
+
+class Router(Generic[T]):
+    """The routes of all services; a signed request sees its own signing name's routes only.
+
+    `last` is the signing name of the service that is asked for what is not signed and no other service's path.
+    """
+
+    def __init__(self, last: str | None = None) -> None:
+        self._last = last
         self._everything: _Node[T] = _Node()
         self._by_signing_name: dict[str, _Node[T]] = {}
 
-    def add(self, route: Route[T]) -> None:
-        """Add a route and note the names of its labels."""
+    def add(self, route: Route[T], signed_only: bool = False) -> None:
+        """Add a route and note the names of its labels; `signed_only` keeps it from requests without a signature."""
         own = self._by_signing_name.setdefault(route.signing_name, _Node())
-        for root in (self._everything, own):
+        for root in (own,) if signed_only else (self._everything, own):
             route.labels = _insert(root, route)
 
-    def match(self, signing_name: str | None, method: str, raw_path: str) -> tuple[T, Mapping[str, str]]:
+    def knows(self, signing_name: str | None) -> bool:
+        """Whether a service has this signing name."""
+        return signing_name in self._by_signing_name
+
+    def match(
+        self,
+        signing_name: str | None,
+        method: str,
+        raw_path: str,
+        query: bytes = b"",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> tuple[T, Mapping[str, str]]:
         """The operation's target and its decoded labels; `raw_path` is still percent-encoded.
 
-        A request with an unknown signing name, or none, is matched by its path alone. Raises `UnknownPath` or
-        `WrongMethod`.
+        A request with an unknown signing name, or none, is matched by its path alone. HEAD is answered as GET
+        where the model has no operation for it. Raises `UnknownPath` or `WrongMethod`.
         """
-        root = self._by_signing_name.get(signing_name or "", self._everything)
+        root = self._by_signing_name.get(signing_name or "")
+        try:
+            return self._match(root or self._everything, method, raw_path, query, headers)
+        except UnknownPath as error:
+            if root is None and self._last is not None:
+                return self.match(self._last, method, raw_path, query, headers)
+            error.signing_name = signing_name
+            raise
+        except WrongMethod as wrong:
+            wrong.signing_name = signing_name
+            raise
+
+    def _match(
+        self, root: _Node[T], method: str, raw_path: str, query: bytes, headers: Sequence[tuple[bytes, bytes]]
+    ) -> tuple[T, Mapping[str, str]]:
         segments = raw_path.split("/")[1:]
-        if segments and segments[-1] == "":
+        slash = bool(segments) and segments[-1] == ""
+        if slash:
             segments.pop()
-        found = _descend(root, segments, method) or _walk(root, segments, 0, method, [])
-        if found is None:
-            raise self._nothing(root, segments)
-        routes, values = found
-        route = routes[0] if len(routes) == 1 else _choose(routes, values)
+        try:
+            found = _descend(root, segments, method) or _walk(root, segments, 0, method, [], "/" if slash else "")
+            if found is None:
+                raise self._nothing(root, segments)
+            by_method, values = found
+            routes = by_method.get(method) or by_method["GET"]
+            route = routes[0] if len(routes) == 1 else _choose(by_method, routes, values, query, headers)
+        except (UnicodeDecodeError, Malformed) as error:
+            raise UnknownPath from error
         return route.target, dict(zip(route.labels, values, strict=True)) if values else {}
 
     def _nothing(self, root: _Node[T], segments: list[str]) -> LookupError:
@@ -77,7 +148,7 @@ class Router(Generic[T]):
 def _insert(root: _Node[T], route: Route[T]) -> list[str]:
     node = root
     labels: list[str] = []
-    for segment in route.path.partition("?")[0].strip("/").split("/"):
+    for segment in filter(None, route.path.partition("?")[0].split("/")):
         if segment.endswith("+}"):
             node.greedy.setdefault(route.method, []).append(route)
             return [*labels, segment[1:-2]]
@@ -91,7 +162,15 @@ def _insert(root: _Node[T], route: Route[T]) -> list[str]:
     return labels
 
 
-def _descend(node: _Node[T], segments: list[str], method: str) -> tuple[list[Route[T]], list[str]] | None:
+def _takes(by_method: dict[str, list[Route[T]]], method: str) -> bool:
+    return method in by_method or (method == "HEAD" and "GET" in by_method)
+
+
+def _unquote(text: str) -> str:
+    return unquote(text, errors="strict") if "%" in text else text
+
+
+def _descend(node: _Node[T], segments: list[str], method: str) -> Found[T] | None:
     """`_walk` for the usual case, in which no step has a choice; None says nothing."""
     values = []
     for segment in segments:
@@ -100,31 +179,31 @@ def _descend(node: _Node[T], segments: list[str], method: str) -> tuple[list[Rou
             child = node.label
             if child is None or not segment:
                 return None
-            values.append(unquote(segment) if "%" in segment else segment)
+            values.append(_unquote(segment))
         node = child
-    routes = node.routes.get(method)
-    return (routes, values) if routes else None
+    return (node.routes, values) if _takes(node.routes, method) else None
 
 
-def _walk(
-    node: _Node[T], segments: list[str], at: int, method: str, values: list[str]
-) -> tuple[list[Route[T]], list[str]] | None:
-    """Literals before labels, labels before greedy ones; goes back where a literal leads nowhere."""
+def _walk(node: _Node[T], segments: list[str], at: int, method: str, values: list[str], slash: str) -> Found[T] | None:
+    """Literals before labels, labels before greedy ones; goes back where a literal leads nowhere.
+
+    `slash` ended the path: only a greedy label has it.
+    """
     if at == len(segments):
-        routes = node.routes.get(method)
-        return (routes, values) if routes else None
+        return (node.routes, values) if _takes(node.routes, method) else None
     segment = segments[at]
     child = node.literals.get(segment)
     if child is not None:
-        found = _walk(child, segments, at + 1, method, values)
+        found = _walk(child, segments, at + 1, method, values, slash)
         if found is not None:
             return found
     if node.label is not None and segment:
-        found = _walk(node.label, segments, at + 1, method, [*values, unquote(segment)])
+        found = _walk(node.label, segments, at + 1, method, [*values, _unquote(segment)], slash)
         if found is not None:
             return found
-    routes = node.greedy.get(method)
-    return (routes, [*values, unquote("/".join(segments[at:]))]) if routes else None
+    if not _takes(node.greedy, method):
+        return None
+    return node.greedy, [*values, _unquote("/".join(segments[at:]) + slash)]
 
 
 def _methods(node: _Node[T], segments: list[str], at: int) -> set[str]:
@@ -139,7 +218,45 @@ def _methods(node: _Node[T], segments: list[str], at: int) -> set[str]:
     return methods
 
 
-def _choose(routes: list[Route[T]], values: list[str]) -> Route[T]:
+def _choose(
+    by_method: dict[str, list[Route[T]]],
+    routes: list[Route[T]],
+    values: list[str],
+    query: bytes,
+    headers: Sequence[tuple[bytes, bytes]],
+) -> Route[T]:
+    if routes[0].signing_name == routes[-1].signing_name:
+        return _most_specific(by_method, routes, query, headers)
+    return _by_arn(routes, values)
+
+
+def _most_specific(
+    by_method: dict[str, list[Route[T]]], routes: list[Route[T]], query: bytes, headers: Sequence[tuple[bytes, bytes]]
+) -> Route[T]:
+    """The route with most of what the request says; raises `WrongMethod` if it would leave a part of it aside."""
+    given = dict(query_fields(query))
+    names = {name for name, _ in headers}
+
+    def rank(route: Route[T]) -> tuple[int, int, int, bool]:
+        present = len(route.required_query & given.keys()) + len(route.required_headers & names)
+        missing = len(route.required_query) + len(route.required_headers) - present
+        return len(route.literals), present, -missing, not route.deprecated
+
+    best = max((route for route in routes if _fits(route, given)), key=rank, default=None)
+    said = best.literals.keys() if best is not None else set()
+    fitting = [other for alternatives in by_method.values() for other in alternatives if _fits(other, given)]
+    beyond = fitting if best is None else [other for other in fitting if other.literals.keys() - said]
+    if best is None or beyond:
+        raise WrongMethod(sorted({other.method for other in beyond}))
+    return best
+
+
+def _fits(route: Route[T], given: Mapping[str, str]) -> bool:
+    """Whether the request has the literal parts of the route's query string; one without a value takes any."""
+    return all(name in given and value in ("", given[name]) for name, value in route.literals.items())
+
+
+def _by_arn(routes: list[Route[T]], values: list[str]) -> Route[T]:
     """The route of the service that a label's ARN names; without one the first service of the list."""
     for value in values:
         if value.startswith("arn:"):

@@ -1,0 +1,133 @@
+"""Bodies of requests as they arrive, and of answers as they are made."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, TypeVar
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+T = TypeVar("T")
+
+_DRAINED = 4
+"""So many times the limit is read and thrown away, so that the client gets to read its refusal."""
+
+
+class Cut(Exception):
+    """The client sent less than it had declared."""
+
+
+class HungUp(Cut):
+    """The client went away."""
+
+
+class TooLarge(Exception):
+    """The body is larger than may be held in memory."""
+
+
+class Body:
+    """The body of one request, to be read once: in pieces, of which memory holds one at a time, or as a whole.
+
+    length: bytes that the client declared, None if it did not.
+    trailers: what a client sent after the body, by lower-case names; complete after the iteration.
+    begun: whether anybody asked for it. A client that waits for that (`Expect: 100-continue`) sends it then only.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.length = _content_length(scope)
+        self.trailers: Mapping[str, str] = {}
+        self.begun = False
+        self._receive = receive
+        self._scope = scope
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The pieces, of any size. Raises `HungUp`, `Cut`."""
+        size, more = 0, True
+        self.begun = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise HungUp("The client hung up before the end of the body")
+            piece = message.get("body", b"")
+            more = message.get("more_body", False)
+            size += len(piece)
+            if piece:
+                yield piece
+        if self.length is not None and size != self.length:
+            raise Cut(f"The body has {size} bytes, not the {self.length} that were declared")
+
+    async def whole(self, limit: int) -> bytes:
+        """All of it, of at most `limit` bytes. Raises `TooLarge`, `HungUp`, `Cut`."""
+        too_long = self.length is not None and self.length > limit
+        if too_long and header(self._scope, b"expect") is not None:
+            raise TooLarge
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self:
+            size += len(piece)
+            if too_long or size > limit:
+                too_long = True
+                pieces.clear()
+                if size > _DRAINED * limit:
+                    break
+            else:
+                pieces.append(piece)
+        if too_long:
+            raise TooLarge
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def header(scope: Scope, wanted: bytes) -> bytes | None:
+    """A request's header, by its lower-case name."""
+    for name, value in scope["headers"]:
+        if name == wanted:
+            found: bytes = value
+            return found
+    return None
+
+
+def _content_length(scope: Scope) -> int | None:
+    text = header(scope, b"content-length")
+    return int(text) if text is not None and text.isdigit() else None
+
+
+async def until_hang_up(work: Awaitable[T], receive: Receive) -> T:
+    """The work's result; cancels the work and raises `HungUp` when the client goes away before."""
+    task = asyncio.ensure_future(work)
+    watch = asyncio.ensure_future(_hang_up(receive))
+    try:
+        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise HungUp
+    finally:
+        watch.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _hang_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def send_pieces(pieces: AsyncIterator[bytes], send: Send, receive: Receive) -> None:
+    """Sends the pieces of an answer that has begun; they are closed in any case. Raises `HungUp`."""
+
+    async def pump() -> None:
+        async for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    try:
+        await until_hang_up(pump(), receive)
+    finally:
+        await close(pieces)
+
+
+async def close(pieces: AsyncIterator[bytes]) -> None:
+    """Ends pieces that nobody takes any more."""
+    aclose = getattr(pieces, "aclose", None)
+    if aclose is not None:
+        await aclose()
