@@ -18,6 +18,7 @@ from modelyard.jobs.model import AlreadyExists, Job, NotFound, Owner, ServiceSta
 from modelyard.jobs.store import Store
 from modelyard.jobs.supervisor import MAX_LOSSES, STOP_SECONDS, Supervisor
 from modelyard.storage.folders import Folders
+from modelyard.storage.places import Places
 
 US = Owner("111111111111", "us-east-1")
 THEM = Owner("222222222222", "us-east-1")
@@ -33,7 +34,7 @@ class Core:
         self.deployments = Deployments(self.database)
         self.engine = LocalEngine(data / "tasks", data / "residents", slots)
         self.folders = Folders(data / "objects")
-        self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.folders)
+        self.supervisor = Supervisor(self.store, self.deployments, self.engine, Places(self.folders, data))
 
     async def create(self, *stages: Stage, id: str = "j", owner: Owner = US) -> Job:
         job = await self.store.create(owner, "test", id, {}, stages)

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Column, ColumnElement, Table, and_, bindparam, func, or_, select
 
 from modelyard.database import Query
-from modelyard.jobs.model import RESERVED, Owner
+from modelyard.jobs.model import DELETED, RESERVED, Owner
 
 Item = TypeVar("Item")
 
@@ -69,6 +69,7 @@ def statement(table: Table, columns: Sequence[Column[Any]], ascending: bool) -> 
     conditions = [
         *(c[name] == bindparam(name) for name in ("account", "region", "kind")),
         c.status != RESERVED,
+        c.status != DELETED,
         c.key > bindparam("position") if ascending else c.key < bindparam("position"),
         if_given("contains", func.instr(c.name, bindparam("contains")) > 0),
         if_given("after", c.created > bindparam("after")),

@@ -141,6 +141,8 @@ class Deployment:
 
 RESERVED = "reserved"
 """The status of an id and a name that a running job will fill: seen by nobody."""
+DELETED = "deleted"
+"""The status of what is seen by nobody any more, until its files are gone too."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class Resource:
     """A noun that is no job: a document, and the few facts that it is looked up by.
 
     kind: what sort of noun; ids and names are unique within an owner's kind.
-    status: a word of the service's, or RESERVED.
+    status: a word of the service's, RESERVED, or DELETED.
     base: what it was made from, or stands for. root: what lies under it all. Both in the words of the service.
     created, updated: milliseconds since the epoch.
     """

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_
 from modelyard.database import Database, Query
 from modelyard.jobs import listing
 from modelyard.jobs.listing import Page, Search
-from modelyard.jobs.model import RESERVED, AlreadyExists, NotFound, Owner, Resource
+from modelyard.jobs.model import DELETED, RESERVED, AlreadyExists, NotFound, Owner, Resource
 from modelyard.jobs.store import now
 from modelyard.tables import resources
 
@@ -18,7 +18,7 @@ EVERYONE = Owner("", "")
 
 
 class Resources:
-    """The resources of all owners. Coroutines write; the rest reads, and never sees what is only reserved."""
+    """The resources of all owners. Coroutines write; the rest reads, and does not see what is reserved or deleted."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -31,6 +31,11 @@ class Resources:
         """The resource with this name; NotFound if there is none of this owner."""
         return self._one(_FIND, name, account=owner.account, region=owner.region, kind=kind, name=name)
 
+    def with_token(self, owner: Owner, kind: str, token: str) -> Resource | None:
+        """The resource that a client made with this token, if it did."""
+        rows = self._database.read(_BY_TOKEN, account=owner.account, region=owner.region, kind=kind, token=token)
+        return _resource(rows[0]) if rows else None
+
     def page(self, owner: Owner, kind: str, search: Search) -> Page[Resource]:
         """Resources by age."""
         rows = self._database.read(_PAGES[search.ascending], **search.parameters(owner, kind))
@@ -38,7 +43,10 @@ class Resources:
         return Page(items, items[-1].key if len(rows) > search.limit else None)
 
     def resting_on(self, base: str) -> list[Resource]:
-        """Whatever was made from `base`, stands for it, or has it as its root, newest first: of all owners."""
+        """Whatever was made from `base`, stands for it, or has it as its root: of all owners, newest first.
+
+        What is reserved is among them: a job that runs will make it.
+        """
         return [_resource(row) for row in self._database.read(_RESTING_ON, base=base)]
 
     async def create(self, resource: Resource, token: str | None = None) -> Resource:
@@ -54,6 +62,10 @@ class Resources:
     async def delete(self, resource: Resource) -> None:
         """Forgets a resource; its name is free again."""
         await self._database.write(lambda connection: remove(connection, resource.owner, resource.kind, resource.id))
+
+    def deleted(self, kind: str) -> list[Resource]:
+        """Those of all owners whose status is DELETED."""
+        return [_resource(row) for row in self._database.read(_DELETED, kind=kind)]
 
     def _one(self, query: Query, asked: str, **parameters: str) -> Resource:
         rows = self._database.read(query, **parameters)
@@ -132,14 +144,17 @@ def _resource(row: Any) -> Resource:
 
 
 _COLUMNS = [column for column in resources.c if column.name != "token"]
-_VISIBLE = select(*_COLUMNS).where(resources.c.status != RESERVED)
-_OF_KIND = _VISIBLE.where(*(resources.c[name] == bindparam(name) for name in ("account", "region", "kind")))
+_ALL = select(*_COLUMNS)
+_OWNED = (resources.c[name] == bindparam(name) for name in ("account", "region", "kind"))
+_OF_KIND = _ALL.where(*_OWNED, resources.c.status != RESERVED, resources.c.status != DELETED)
 
 _GET = Query(_OF_KIND.where(resources.c.id == bindparam("id")))
 _FIND = Query(_OF_KIND.where(resources.c.name == bindparam("name")))
+_BY_TOKEN = Query(_OF_KIND.where(resources.c.token == bindparam("token")))
 _RESTING_ON = Query(
-    _VISIBLE.where(or_(resources.c.base == bindparam("base"), resources.c.root == bindparam("base"))).order_by(
-        resources.c.key.desc()
-    )
+    _ALL.where(or_(resources.c.base == bindparam("base"), resources.c.root == bindparam("base")))
+    .where(resources.c.status != DELETED)
+    .order_by(resources.c.key.desc())
 )
+_DELETED = Query(_ALL.where(resources.c.kind == bindparam("kind"), resources.c.status == DELETED))
 _PAGES = {ascending: listing.statement(resources, _COLUMNS, ascending) for ascending in (True, False)}

@@ -88,6 +88,11 @@ class Store:
             raise NotFound(name)
         return self.get(owner, kind, rows[0][0])
 
+    def with_token(self, owner: Owner, kind: str, token: str) -> Job | None:
+        """The job that a client made with this token, if it did."""
+        rows = self._database.read(_BY_TOKEN, account=owner.account, region=owner.region, kind=kind, token=token)
+        return self.get(owner, kind, rows[0][0]) if rows else None
+
     def page(self, owner: Owner, kind: str, search: Search) -> Page[Job]:
         """Jobs by age."""
         keys = self._database.read(_PAGES[search.ascending], **search.parameters(owner, kind))
@@ -402,6 +407,7 @@ _IDS = Query(select(jobs.c.id).where(*_OF_KIND).order_by(jobs.c.key.desc()).limi
 _NEWEST = Query(select(jobs.c.key).where(*_OWNED).order_by(jobs.c.key.desc()).limit(bindparam("limit")))
 _STATUS_OF_JOB = Query(select(jobs.c.status).where(jobs.c.key == bindparam("key")))
 _FIND = Query(select(jobs.c.id).where(*_OF_KIND, jobs.c.name == bindparam("name")))
+_BY_TOKEN = Query(select(jobs.c.id).where(*_OF_KIND, jobs.c.token == bindparam("token")))
 _PAGES = {ascending: listing.statement(jobs, [jobs.c.key], ascending) for ascending in (True, False)}
 _TO_SWEEP = Query(select(jobs.c.key, jobs.c.clean).where(text("swept = 0"), jobs.c.ended.is_not(None)))
 _OWNER_OF_TASK = Query(

@@ -1,0 +1,1 @@
+"""Bedrock's control plane: models, their customization, import and copies, and what serves them."""
