@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_LONGEST_KEY = 1024
+LONGEST_KEY = 1024
+"""Bytes of UTF-8, as in S3."""
 _LONGEST_NAME = 255
 
 
@@ -51,8 +52,8 @@ def key_parts(key: str) -> list[str]:
         length = len(key.encode())
     except UnicodeEncodeError:
         raise ObjectError(f"the key {key!a} is not UTF-8") from None
-    if length > _LONGEST_KEY:
-        raise KeyTooLong(f"the key has {length} bytes of UTF-8; {_LONGEST_KEY} is the most")
+    if length > LONGEST_KEY:
+        raise KeyTooLong(f"the key has {length} bytes of UTF-8; {LONGEST_KEY} is the most")
     names = key.removesuffix("/").split("/")
     _check(names, key)
     return names

@@ -92,7 +92,7 @@ class Tree:
     def open(self, bucket: str, key: str) -> tuple[int, Object]:
         """A descriptor of its bytes, which the caller closes, and the object. NoSuchBucket, NoSuchKey, Linked."""
         *folders, name = key_parts(key)
-        with self.bucket(bucket) as top, _descended(top, folders, key) as folder:
+        with self.bucket(bucket) as top, descended(top, folders, key) as folder:
             opened = _open(folder, name, key)
         try:
             return opened, _object(opened, key)
@@ -136,7 +136,7 @@ class Tree:
         *folders, name = key_parts(key)
         with self._changing, self.bucket(bucket) as top:
             try:
-                with _descended(top, folders, key) as folder:
+                with descended(top, folders, key) as folder:
                     _remove(folder, name, key, allow)
             except NoSuchKey:
                 return
@@ -176,8 +176,8 @@ def _remove(folder: int, name: str, key: str, allow: Allow | None) -> None:
 
 
 @contextmanager
-def _descended(top: int, names: Sequence[str], key: str) -> Iterator[int]:
-    """A descriptor of the folder that the names lead to; NoSuchKey, Linked."""
+def descended(top: int, names: Sequence[str], key: str = "") -> Iterator[int]:
+    """A descriptor of the folder that the names lead to, on the way to a key; NoSuchKey, Linked."""
     with _Steps(top) as steps:
         for name in names:
             try:
@@ -185,6 +185,17 @@ def _descended(top: int, names: Sequence[str], key: str) -> Iterator[int]:
             except OSError as error:
                 raise _absence(error, steps.at, name, key) from None
         yield steps.at
+
+
+@contextmanager
+def scanned(folder: int) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """What is in an open folder."""
+    opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+    try:
+        with os.scandir(opened) as entries:
+            yield entries
+    finally:
+        os.close(opened)
 
 
 @contextmanager
@@ -266,7 +277,7 @@ def _prune(top: int, names: Sequence[str]) -> None:
     """Deletes the folders that hold nothing, from the last one up, but none that is itself an object."""
     for depth in range(len(names), 0, -1):
         try:
-            with _descended(top, names[: depth - 1], "") as folder:
+            with descended(top, names[: depth - 1]) as folder:
                 if _is_marked(folder, names[depth - 1]):
                     return
                 os.rmdir(names[depth - 1], dir_fd=folder)
@@ -277,7 +288,7 @@ def _prune(top: int, names: Sequence[str]) -> None:
 
 
 def _is_marked(folder: int, name: str) -> bool:
-    with _descended(folder, [name], name) as below:
+    with descended(folder, [name], name) as below:
         return attributes.read_folder(below) is not None
 
 
@@ -285,14 +296,14 @@ def _clear(top: int) -> bool:
     """Deletes the folders below that hold nothing; False if there is anything else, and then none is deleted."""
     folders: list[list[str]] = [[]]
     for names in folders:
-        with _descended(top, names, "") as folder:
+        with descended(top, names) as folder:
             below = _folders(folder)
         if below is None:
             return False
         folders += [[*names, name] for name in below]
     try:
         for *above, name in reversed(folders[1:]):
-            with _descended(top, above, "") as folder:
+            with descended(top, above) as folder:
                 os.rmdir(name, dir_fd=folder)
     except OSError:
         return False
@@ -301,12 +312,8 @@ def _clear(top: int) -> bool:
 
 def _folders(folder: int) -> list[str] | None:
     """The names in a folder; None if it holds or is anything but folders."""
-    opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
-    try:
-        with os.scandir(opened) as entries:
-            found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-    finally:
-        os.close(opened)
+    with scanned(folder) as entries:
+        found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
     if not all(found.values()) or any(_is_marked(folder, name) for name in found):
         return None
     return list(found)
