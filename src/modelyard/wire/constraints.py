@@ -5,7 +5,7 @@ Patterns run in RE2, in time linear in the value: the models' own patterns are e
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -119,9 +119,10 @@ _TRANSLATIONS: Mapping[str, tuple[str, str | None]] = {
 
 
 class Constraints:
-    """The checks of a model's shapes, compiled at first use."""
+    """The checks of a model's shapes, compiled at first use. The patterns of the shapes `any_text` are not checked."""
 
-    def __init__(self) -> None:
+    def __init__(self, any_text: Collection[str] = ()) -> None:
+        self._any_text = any_text
         self._checks: dict[str, Check] = {}
         self._patterns: dict[str, Pattern] = {}
 
@@ -235,7 +236,7 @@ class Constraints:
 
     def _string(self, shape: Shape) -> Check:
         check_length, hidden = _length(shape), _hidden(shape)
-        pattern = self._pattern(shape.metadata.get("pattern"))
+        pattern = self._pattern(shape)
         longest = shape.metadata.get("max")
         enum = frozenset(shape.enum)
         choices = f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
@@ -255,14 +256,15 @@ class Constraints:
 
         return check
 
-    def _pattern(self, source: str | None) -> Pattern | None:
-        if source is None:
+    def _pattern(self, shape: Shape) -> Pattern | None:
+        source = shape.metadata.get("pattern")
+        if source is None or shape.name in self._any_text:
             return None
         return self._patterns.setdefault(source, Pattern(source))
 
 
 def _anything(value: Any, path: str, found: list[Violation]) -> None:
-    """A document may be any JSON value."""
+    """A document may be any JSON value; what streams is not there yet."""
 
 
 def _violation(path: str, kind: Any, value: Any, constraint: str, hidden: bool) -> Violation:
@@ -336,7 +338,7 @@ def _scalar(shape: Shape) -> Check:
     if kind in ("float", "double"):
         return _number(shape, "number", _is_number)
     if kind == "blob":
-        return _blob(shape)
+        return _anything if shape.serialization.get("streaming") else _blob(shape)
     if kind == "boolean":
         return _instance(bool, "Member must be a boolean", _hidden(shape))
     if kind == "timestamp":
