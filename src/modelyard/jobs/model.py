@@ -168,27 +168,6 @@ class Resource:
     updated: int
 
 
-@dataclass(frozen=True)
-class ServedModel:
-    """A language model that requests name: which weights answer, and in whose manner.
-
-    arn: of what the request named. foundation: the id of the base model under it, None where there is none.
-    family: whose request and answer bodies it speaks.
-    base: the absolute folder of full weights. adapter: the absolute folder of a PEFT adapter on them.
-    instruct: whether it has a chat template. context: how many tokens prompt and answer may have together.
-    kept: whether it stays loaded while nobody asks.
-    """
-
-    arn: str
-    foundation: str | None
-    family: str
-    base: str
-    adapter: str | None
-    instruct: bool
-    context: int
-    kept: bool = False
-
-
 class AlreadyExists(Exception):
     """The id, the name or the token (`by`) is taken by `id`; `request` is what it was taken for."""
 

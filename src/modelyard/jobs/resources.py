@@ -63,6 +63,10 @@ class Resources:
         """Forgets a resource; its name is free again."""
         await self._database.write(lambda connection: remove(connection, resource.owner, resource.kind, resource.id))
 
+    def all_of(self, kind: str) -> list[Resource]:
+        """Those of all owners, the oldest first."""
+        return [_resource(row) for row in self._database.read(_ALL_OF, kind=kind)]
+
     def deleted(self, kind: str) -> list[Resource]:
         """Those of all owners whose status is DELETED."""
         return [_resource(row) for row in self._database.read(_DELETED, kind=kind)]
@@ -145,8 +149,8 @@ def _resource(row: Any) -> Resource:
 
 _COLUMNS = [column for column in resources.c if column.name != "token"]
 _ALL = select(*_COLUMNS)
-_OWNED = (resources.c[name] == bindparam(name) for name in ("account", "region", "kind"))
-_OF_KIND = _ALL.where(*_OWNED, resources.c.status != RESERVED, resources.c.status != DELETED)
+_SEEN = _ALL.where(resources.c.status != RESERVED, resources.c.status != DELETED)
+_OF_KIND = _SEEN.where(*(resources.c[name] == bindparam(name) for name in ("account", "region", "kind")))
 
 _GET = Query(_OF_KIND.where(resources.c.id == bindparam("id")))
 _FIND = Query(_OF_KIND.where(resources.c.name == bindparam("name")))
@@ -156,5 +160,6 @@ _RESTING_ON = Query(
     .where(resources.c.status != DELETED)
     .order_by(resources.c.key.desc())
 )
+_ALL_OF = Query(_SEEN.where(resources.c.kind == bindparam("kind")).order_by(resources.c.key))
 _DELETED = Query(_ALL.where(resources.c.kind == bindparam("kind"), resources.c.status == DELETED))
 _PAGES = {ascending: listing.statement(resources, _COLUMNS, ascending) for ascending in (True, False)}

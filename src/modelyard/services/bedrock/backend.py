@@ -1,0 +1,188 @@
+"""What the resources of Bedrock work on, and the checks that they share."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from modelyard.jobs.base_models import BaseModels
+from modelyard.jobs.listing import Search
+from modelyard.jobs.model import Job, NotFound, Owner, Resource
+from modelyard.jobs.resources import Resources
+from modelyard.jobs.store import Store
+from modelyard.jobs.tags import Tags
+from modelyard.services.bedrock import arns
+from modelyard.storage.base import Kind, Storage
+from modelyard.storage.buckets import AccessDenied, Buckets
+from modelyard.storage.names import ObjectError, parts
+from modelyard.wire.endpoint import Call
+from modelyard.wire.errors import Fault
+
+DEFAULT_PAGE = 100
+"""Items of a page where the request does not say."""
+LONGEST_MESSAGE = 2048
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The core, as the service sees it.
+
+    storage: the users' objects. folder: where a `modelyard://` URI lies on this machine.
+    remove: deletes what such a URI names. wake: tells the supervisor that there is something to do.
+    slots: the cores that jobs may keep busy at once.
+    """
+
+    store: Store
+    resources: Resources
+    tags: Tags
+    base_models: BaseModels
+    storage: Storage
+    buckets: Buckets
+    folder: Callable[[str], Path]
+    remove: Callable[[str], Any]
+    wake: Callable[[], None]
+    slots: int
+
+    def job(self, call: Call, kind: str, identifier: str) -> Job:
+        """The caller's job with this name or ARN; a Fault if there is none."""
+        try:
+            if arn := arns.parse(identifier):
+                if arn.owner == owner(call):
+                    return self.store.get(arn.owner, kind, arn.id)
+            else:
+                return self.store.find(owner(call), kind, identifier)
+        except NotFound:
+            pass
+        raise not_found(call, f"{kind} job", identifier)
+
+    def resource(self, call: Call, kind: str, identifier: str) -> Resource:
+        """The caller's resource with this name or ARN; a Fault if there is none."""
+        try:
+            if arn := arns.parse(identifier):
+                if arn.owner == owner(call):
+                    found = self.resources.get(arn.owner, kind, arn.id)
+                    if found.document["arn"] == identifier:
+                        return found
+            else:
+                return self.resources.find(owner(call), kind, identifier)
+        except NotFound:
+            pass
+        raise not_found(call, kind, identifier)
+
+    async def check_readable(self, call: Call, member: str, uri: str, folder: bool = False) -> None:
+        """Faults unless the caller may read the file (or `folder`, or either) at `uri`."""
+        bucket, key = _place(member, uri)
+        start = f"Could not validate GetObject permissions to access Amazon S3 bucket: {bucket} at key {key}"
+        kind = None
+        try:
+            self.buckets.check(bucket, call.account)
+            kind = await self.storage.kind(uri)
+        except (AccessDenied, ObjectError) as error:
+            raise Fault("ValidationException", f"{start} ({member}): {error}") from None
+        if kind is None:
+            raise Fault("ValidationException", f"{start} ({member}): there is no such object; upload it first")
+        if kind is Kind.FOLDER and not folder:
+            reason = "Check the input data S3 Uris (Uri should be a file, not a directory) and retry request"
+            raise Fault("ValidationException", f"Invalid training input data configuration. {reason}: {member}: {uri}")
+
+    async def check_writable(self, call: Call, member: str, uri: str) -> None:
+        """Faults unless the caller may write below `uri`. A bucket that is not there will be made, and is theirs."""
+        bucket, key = _place(member, uri)
+        start = f"Could not validate PutObject permissions to access S3 bucket: {bucket} at key {key}"
+        try:
+            if await self.storage.kind(f"s3://{bucket}") is None:
+                await self.buckets.own(bucket, call.account)
+            self.buckets.check(bucket, call.account)
+            above = _above(bucket, key)
+            taken = [one for one in above if await self.storage.kind(one) is Kind.FILE]
+        except (AccessDenied, ObjectError) as error:
+            raise Fault("ValidationException", f"Amazon S3 perms missing (PutObject): {start}: {error}") from None
+        if taken:
+            reason = f"{taken[0]} is an object, and cannot be a prefix too"
+            raise Fault("ValidationException", f"Amazon S3 perms missing (PutObject): {start}: {reason}")
+
+
+def owner(call: Call) -> Owner:
+    """Whose resources a call is about."""
+    return Owner(call.account, call.region)
+
+
+def not_found(call: Call, what: str, identifier: str) -> Fault:
+    """The answer to a name or an ARN of nothing that the caller has."""
+    where = f"of account {call.account} in {call.region}"
+    return Fault("ResourceNotFoundException", f"There is no {what} {identifier[:300]!r} {where}")
+
+
+def moment(milliseconds: int) -> datetime:
+    """A time of the core's as the wire has it."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def message(text: str | None) -> str | None:
+    """A failure as a message that is no longer than it may be."""
+    return text if text is None or len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
+
+
+def tag_values(tags: Iterable[Mapping[str, str]] | None, member: str = "tags") -> dict[str, str]:
+    """Tags by key; a Fault if a key occurs twice."""
+    found: dict[str, str] = {}
+    for tag in tags or ():
+        if tag["key"] in found:
+            raise Fault("ValidationException", f"{member}: the key {tag['key']!r} occurs twice")
+        found[tag["key"]] = tag["value"]
+    return found
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags as the wire has them."""
+    return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def key_arn(key: str | None) -> str | None:
+    """The KMS key's ARN where that was given: the other forms would have to be looked up in a KMS."""
+    return key if key and ":key/" in key else None
+
+
+def search(request: Mapping[str, Any], after: str = "creationTimeAfter", before: str = "creationTimeBefore") -> Search:
+    """The search that a List request describes, without its filters; a Fault for a token that we did not give."""
+    return Search(
+        contains=request.get("nameContains"),
+        after=_milliseconds(request.get(after)),
+        before=_milliseconds(request.get(before)),
+        ascending=request.get("sortOrder") == "Ascending",
+        position=_position(request.get("nextToken")),
+        limit=request.get("maxResults", DEFAULT_PAGE),
+    )
+
+
+def next_token(position: int | None) -> str | None:
+    """The token that goes on after a position."""
+    return None if position is None else f"{position:x}"
+
+
+def _position(token: str | None) -> int | None:
+    if token is None:
+        return None
+    if len(token) > 15 or not all(c in "0123456789abcdef" for c in token):
+        raise Fault("ValidationException", f"nextToken: {token[:80]!r} is none of ours; repeat one from an answer")
+    return int(token, 16)
+
+
+def _milliseconds(value: datetime | None) -> int | None:
+    return None if value is None else int(value.timestamp() * 1000)
+
+
+def _place(member: str, uri: str) -> tuple[str, str]:
+    """Bucket and key of a URI that a request names in `member`."""
+    try:
+        bucket, keys = parts(uri)
+    except ObjectError as error:
+        raise Fault("ValidationException", f"{member}: {error}") from None
+    return bucket, "/".join(keys)
+
+
+def _above(bucket: str, key: str) -> Sequence[str]:
+    """The URIs of a key and of all prefixes above it."""
+    names = key.split("/") if key else []
+    return ["/".join([f"s3://{bucket}", *names[: n + 1]]) for n in range(len(names))]
