@@ -29,8 +29,11 @@ from modelyard.services.neptune_ml import endpoints
 from modelyard.services.neptune_ml.backend import Backend
 from modelyard.services.neptune_ml.service import neptune_ml
 from modelyard.settings import Settings
+from modelyard.storage.base import Storage
 from modelyard.storage.buckets import Buckets
+from modelyard.storage.endpoint import BadEndpoint, S3Endpoint
 from modelyard.storage.folders import Folders
+from modelyard.storage.places import Places
 from modelyard.wire.endpoint import Endpoint, Service
 
 log = logging.getLogger(__name__)
@@ -56,14 +59,15 @@ class Application:
         self.deployments = Deployments(self.database)
         self.buckets = Buckets(self.database)
         self.folders = Folders(folder / "objects")
+        self.storage = _storage(settings, self.folders)
         self.engine = LocalEngine(folder / "tasks", folder / "residents", settings.slots)
-        self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.folders)
+        self.supervisor = Supervisor(self.store, self.deployments, self.engine, Places(self.storage, folder))
         self.connections = Connections(self.engine.socket)
         self.pages = Pages(
             self.store,
             self.deployments,
             self.buckets,
-            self.folders,
+            self.storage,
             self.engine,
             self.supervisor.wake,
             self._secret(),
@@ -79,7 +83,7 @@ class Application:
         backend = Backend(
             store=self.store,
             deployments=self.deployments,
-            folders=self.folders,
+            storage=self.storage,
             buckets=self.buckets,
             wake=self.supervisor.wake,
             log_url=self.pages.log_url,
@@ -105,10 +109,22 @@ class Application:
         return bytes.fromhex(self.database.secret("links", secrets.token_hex(32)))
 
 
+def _storage(settings: Settings, folders: Folders) -> Storage:
+    """Where the users' objects lie: in folders, or in the S3 service that is configured."""
+    if settings.s3_endpoint is None:
+        return folders
+    try:
+        from modelyard.storage.remote import Remote
+    except ImportError as error:
+        raise BadEndpoint(f"an S3 endpoint needs the package {error.name}: pip install 'modelyard[s3]'") from None
+    return Remote(S3Endpoint.at(settings.s3_endpoint))
+
+
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Prints one line when it listens.
 
-    DataFolderTaken if another server uses the data folder, CannotListen if the address cannot be had.
+    DataFolderTaken if another server uses the data folder, CannotListen if the address cannot be had, BadEndpoint if
+    the S3 endpoint cannot be used.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     _lock(settings.data_dir)

@@ -86,8 +86,11 @@ def main() -> None:
 @data_dir
 @setting("--slots", default=DEFAULTS.slots, type=click.IntRange(1), help="Cores that jobs may keep busy.")
 @setting("--max-body", default=DEFAULTS.max_body, type=click.IntRange(1), help="Bytes of a request's body.")
+@setting("--s3-endpoint", help="The S3 service that keeps the objects, instead of the data folder.")
 @setting("--allow-remote", is_flag=True, help="Listen beyond this machine: whoever connects can be any account.")
-def serve(host: str, port: int, data_dir: Path, slots: int, max_body: int, allow_remote: bool) -> None:
+def serve(
+    host: str, port: int, data_dir: Path, slots: int, max_body: int, s3_endpoint: str | None, allow_remote: bool
+) -> None:
     """Serve until SIGTERM or Ctrl-C. Jobs that run then go on, and the next server finds them."""
     if not (allow_remote or _is_loopback(host)):
         raise click.UsageError(
@@ -96,11 +99,12 @@ def serve(host: str, port: int, data_dir: Path, slots: int, max_body: int, allow
         )
     from modelyard.app import CannotListen, DataFolderTaken
     from modelyard.app import serve as run
+    from modelyard.storage.endpoint import BadEndpoint
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        run(Settings(data_dir, host, port, slots, max_body))
-    except (DataFolderTaken, CannotListen) as error:
+        run(Settings(data_dir, host, port, slots, max_body, s3_endpoint))
+    except (DataFolderTaken, CannotListen, BadEndpoint) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -25,8 +25,8 @@ from modelyard.jobs.model import Deployment, Job, NotFound, Owner, StageRecord, 
 from modelyard.jobs.store import Store
 from modelyard.links import LOGS, Links
 from modelyard.logs import Logs
+from modelyard.storage.base import Storage
 from modelyard.storage.buckets import Buckets
-from modelyard.storage.folders import Folders
 from modelyard.storage.names import is_bucket
 from modelyard.wire.endpoint import Page, Receive, Scope, Send, from_another_site
 from modelyard.wire.identity import account_of_key, identify
@@ -86,7 +86,7 @@ class Pages:
         store: Store,
         deployments: Deployments,
         buckets: Buckets,
-        folders: Folders,
+        storage: Storage,
         engine: Engine,
         wake: Callable[[], None],
         secret: bytes,
@@ -94,7 +94,7 @@ class Pages:
         self._store = store
         self._deployments = deployments
         self._buckets = buckets
-        self._folders = folders
+        self._storage = storage
         self._engine = engine
         self._wake = wake
         self._links = Links(secret)
@@ -178,7 +178,7 @@ class Pages:
     async def _list_buckets(self, ask: Ask) -> Any:
         owned = self._buckets.owned()
         theirs = (None, ask.owner.account)
-        names = [name for name in await self._folders.buckets() if owned.get(name) in theirs]
+        names = [name for name in await self._storage.buckets() if owned.get(name) in theirs]
         return {"buckets": [{"name": name, "owner": owned.get(name)} for name in names]}
 
     async def _own_bucket(self, ask: Ask) -> Any:

@@ -15,6 +15,7 @@ class Settings:
     host, port: where it listens; port 0 picks a free one.
     slots: how many cores its jobs may keep busy.
     max_body: bytes of a request's body.
+    s3_endpoint: the address of the S3 service that keeps the objects; None for folders of the data folder.
     """
 
     data_dir: Path = DEFAULT_DATA_DIR
@@ -22,3 +23,4 @@ class Settings:
     port: int = 8080
     slots: int = os.cpu_count() or 1
     max_body: int = 32 * 1024 * 1024
+    s3_endpoint: str | None = None

@@ -2,11 +2,11 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-import botocore.session
-from botocore.config import Config
+if TYPE_CHECKING:
+    from botocore.session import Session
 
 
 class BadEndpoint(Exception):
@@ -19,7 +19,7 @@ class S3Endpoint:
 
     url: str
     region: str
-    session: botocore.session.Session
+    session: "Session"
 
     @classmethod
     def at(cls, url: str) -> Self:
@@ -30,7 +30,9 @@ class S3Endpoint:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise BadEndpoint(f"the S3 endpoint {url!r} is not of the form https://host or http://host:port")
-        session = botocore.session.get_session()
+        from botocore.session import get_session  # here, since most servers have no such service
+
+        session = get_session()
         if session.get_credentials() is None:
             raise BadEndpoint(
                 f"no credentials for the S3 endpoint {url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
@@ -41,6 +43,8 @@ class S3Endpoint:
 
     def client(self) -> Any:
         """A client of botocore's; it takes a while to make."""
+        from botocore.config import Config
+
         style = Config(s3={"addressing_style": "path"})
         return self.session.create_client("s3", endpoint_url=self.url, region_name=self.region, config=style)
 

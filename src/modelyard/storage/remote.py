@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import GenericError, InvalidPathError
+from obstore.exceptions import GenericError, InvalidPathError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from modelyard.storage.base import Kind
@@ -121,6 +121,8 @@ class Remote:
                     return
         except InvalidPathError as error:
             raise ObjectError(f"{uri}: a folder cannot hold this: {_first_line(error)}") from None
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise ObjectError(f"{uri}: {self._endpoint.url} refuses this server: {_first_line(error)}") from None
         except GenericError as error:
             if "<Code>NoSuchBucket</Code>" not in str(error):
                 raise

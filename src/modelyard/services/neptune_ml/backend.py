@@ -7,8 +7,8 @@ from typing import Any
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import Job, NotFound, Owner, Status
 from modelyard.jobs.store import Store
+from modelyard.storage.base import Kind, Storage
 from modelyard.storage.buckets import Buckets
-from modelyard.storage.folders import Folders
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
@@ -26,7 +26,7 @@ class Backend:
 
     store: Store
     deployments: Deployments
-    folders: Folders
+    storage: Storage
     buckets: Buckets
     wake: Callable[[], None]
     log_url: Callable[[str, str], str]
@@ -43,18 +43,17 @@ class Backend:
             raise Fault("PreconditionsFailedException", reason)
         return job
 
-    def readable(self, call: Call, member: str, uri: str) -> None:
+    async def readable(self, call: Call, member: str, uri: str) -> None:
         """Faults unless the folder at `uri` exists and the caller may read it."""
-        self.buckets.check(self.folders.bucket(uri), call.account)
-        try:
-            self.folders.folder(uri)
-        except (OSError, ValueError) as error:
-            raise Fault("InvalidParameterException", f"{member}: {uri}: {error}") from None
+        self.buckets.check(self.storage.bucket(uri), call.account)
+        if (kind := await self.storage.kind(uri)) is not Kind.FOLDER:
+            found = f"{kind}, not a folder" if kind else "no such folder"
+            raise Fault("InvalidParameterException", f"{member}: {uri}: {found}")
 
     async def writable(self, call: Call, uri: str) -> None:
         """Faults unless the caller may write to `uri`. A bucket that is not there will be made, and is the caller's."""
-        bucket = self.folders.bucket(uri)
-        if not self.folders.path(uri).exists() and not self.folders.path(f"s3://{bucket}").exists():
+        bucket = self.storage.bucket(uri)
+        if await self.storage.kind(uri) is None and await self.storage.kind(f"s3://{bucket}") is None:
             await self.buckets.own(bucket, call.account)
         self.buckets.check(bucket, call.account)
 

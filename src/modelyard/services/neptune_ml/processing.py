@@ -11,6 +11,7 @@ from modelyard.jobs.model import Job, Stage
 from modelyard.services.neptune_ml.backend import Backend, check_seconds, owner
 from modelyard.services.neptune_ml.job_resource import describe_stage
 from modelyard.services.neptune_ml.names import arn, run_name, stamp
+from modelyard.storage.base import Kind
 from modelyard.storage.names import ObjectError, join
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
@@ -30,7 +31,7 @@ class DataProcessing:
 
     async def plan(self, call: Call, id: str, request: Mapping[str, Any]) -> Sequence[Stage]:
         """One stage, which publishes the processed graph."""
-        self._check(call, request)
+        await self._check(call, request)
         await self._backend.writable(call, request["processedDataS3Location"])
         inputs = {"export": request["inputDataS3Location"]}
         if previous := request.get("previousDataProcessingJobId"):
@@ -61,7 +62,7 @@ class DataProcessing:
         """The processing job."""
         return {"processingJob": describe_stage(self._backend, base_url, job, job.stages[0], "processing-job")}
 
-    def _check(self, call: Call, request: Mapping[str, Any]) -> None:
+    async def _check(self, call: Call, request: Mapping[str, Any]) -> None:
         if (model_type := request.get("modelType")) not in (None, *MODEL_TYPES):
             reason = f"modelType: {model_type!r} is none of {', '.join(MODEL_TYPES)}"
             raise Fault("InvalidParameterException", reason)
@@ -69,9 +70,9 @@ class DataProcessing:
             reason = "modelType: embedding models (kge) are not served; heterogeneous trains R-GCN on any graph"
             raise Fault("InvalidParameterException", reason)
         export, configuration = request["inputDataS3Location"], _configuration(request)
-        self._backend.readable(call, "inputDataS3Location", export)
+        await self._backend.readable(call, "inputDataS3Location", export)
         uri = join(export, configuration)
-        if not self._backend.folders.path(uri).is_file():
+        if await self._backend.storage.kind(uri) is not Kind.FILE:
             raise ObjectError(
                 f"inputDataS3Location: {export} has no {configuration}; configFileName names another file"
             )
