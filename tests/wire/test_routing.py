@@ -34,6 +34,20 @@ def test_labels_are_decoded_after_the_split(router: Router[str]) -> None:
     assert router.match(None, "GET", "/ml/endpoints/a%2520b")[1] == {"id": "a%20b"}
 
 
+def test_an_arn_need_not_be_escaped(router: Router[str]) -> None:
+    arn = "arn:aws:bedrock:us-east-1:111122223333:custom-model/base.x/abcdefghijkl"
+    for path, target, label in (
+        (f"/custom-models/{arn}", "bedrock.get_custom_model", "modelIdentifier"),
+        (f"/model/{arn}/converse-stream", "bedrock-runtime.converse_stream", "modelId"),
+    ):
+        method = "GET" if target.startswith("bedrock.") else "POST"
+        assert router.match("bedrock", method, path) == (target, {label: arn})
+    with pytest.raises(UnknownPath):
+        router.match("bedrock", "POST", f"/model/{arn}/x/invoke")
+    with pytest.raises(UnknownPath):
+        router.match("bedrock", "POST", "/model/a/b/invoke")
+
+
 def test_a_trailing_slash_is_tolerated(router: Router[str]) -> None:
     assert router.match(None, "GET", "/ml/endpoints/")[0] == "neptunedata.list_ml_endpoints"
     assert router.match(None, "GET", "/ml/endpoints/x/")[1] == {"id": "x"}

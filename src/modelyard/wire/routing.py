@@ -14,6 +14,9 @@ from .rest import Malformed, query_fields
 
 T = TypeVar("T")
 
+_ARN_SEGMENTS = 3
+"""Of a path that an unescaped ARN takes at most: a custom model's takes three."""
+
 
 class UnknownPath(LookupError):
     """No operation has this path, or it cannot be read.
@@ -198,12 +201,20 @@ def _walk(node: _Node[T], segments: list[str], at: int, method: str, values: lis
         if found is not None:
             return found
     if node.label is not None and segment:
-        found = _walk(node.label, segments, at + 1, method, [*values, _unquote(segment)], slash)
-        if found is not None:
-            return found
+        for end in range(at + 1, _last_end(segments, at) + 1):
+            value = _unquote("/".join(segments[at:end]))
+            found = _walk(node.label, segments, end, method, [*values, value], slash)
+            if found is not None:
+                return found
     if not _takes(node.greedy, method):
         return None
     return node.greedy, [*values, _unquote("/".join(segments[at:]) + slash)]
+
+
+def _last_end(segments: list[str], at: int) -> int:
+    """Where a label's value ends at the latest: slashes within an ARN are to be escaped, but not every client does."""
+    is_arn = segments[at].startswith("arn:")
+    return min(at + _ARN_SEGMENTS, len(segments)) if is_arn else at + 1
 
 
 def _methods(node: _Node[T], segments: list[str], at: int) -> set[str]:
