@@ -1,0 +1,1 @@
+"""The Bedrock runtime: requests to language models."""
