@@ -3,18 +3,20 @@
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from modelyard.runner.context import Context, InputError
 from modelyard.runner.serving import Reply, RequestError, Stream, serve
 from modelyard.workloads.language.generate import Generations
 from modelyard.workloads.language.generation import Generation, Piece
-from modelyard.workloads.language.loading import load_model, load_tokenizer
-from modelyard.workloads.language.request import read
+from modelyard.workloads.language.loading import limit_threads, load_model, load_tokenizer
+from modelyard.workloads.language.request import Request, read
+
+Result = TypeVar("Result")
 
 _LONG_BYTES = 20_000
 """Of a request's body: a longer one is made into tokens beside the event loop, not on it."""
@@ -26,7 +28,9 @@ def run(context: Context) -> dict[str, Any]:
     InputError if the folder holds no model that can be served.
     """
     base = Path(context.parameters["base"])
-    generations = Generations(load_model(base), load_tokenizer(base))
+    model = load_model(base)
+    limit_threads(model, context.cores)
+    generations = Generations(model, load_tokenizer(base))
     context.report(1, phase="serving", total=1)
     with Steps(generations) as steps:
         serve(context, Path(context.parameters["socket"]), Model(generations, steps).answer)
@@ -149,6 +153,6 @@ def _ending(generation: Generation) -> dict[str, Any]:
     }
 
 
-async def _aside(size: int, function: Any, *arguments: Any) -> Any:
+async def _aside(size: int, function: Callable[[Request], Result], request: Request) -> Result:
     """Calls a function: here if its work is small, else in a thread."""
-    return await asyncio.to_thread(function, *arguments) if size > _LONG_BYTES else function(*arguments)
+    return await asyncio.to_thread(function, request) if size > _LONG_BYTES else function(request)
