@@ -189,6 +189,19 @@ class TestStop:
 
         run(test)
 
+    @pytest.mark.parametrize("partial", [True, False])
+    def test_publishes_what_is_there_if_the_stage_says_so(self, data: Path, partial: bool) -> None:
+        async def test() -> None:
+            async with running(data) as core:
+                await core.create(stage("gather", publish="s3://bucket/out/j", partial=partial))
+                await core.file("began-1")
+                await core.store.stop(US, "test", "j")
+                job = await core.until(Status.STOPPED)
+                assert core.folders.path("s3://bucket/out/j/answer.txt").exists() == partial
+                assert job.stages[0].result == ({"gathered": 1} if partial else {})
+
+        run(test)
+
     def test_kills_a_task_that_does_not_listen(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("modelyard.jobs.supervisor.STOP_SECONDS", 0.3)
 

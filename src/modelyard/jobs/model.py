@@ -64,6 +64,7 @@ class Stage:
     publish: the URI under which the output appears, whole, when the stage has succeeded.
     timeout: seconds from the stage's first start.
     keep: how long what was published stays.
+    partial: whether a stage that was stopped, and ended well all the same, publishes what it has.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Stage:
     publish: str | None = None
     timeout: float | None = None
     keep: Keep = Keep.ALWAYS
+    partial: bool = False
 
     def kept(self, status: Status) -> bool:
         """Whether what was published outlives a job that ended with this status."""

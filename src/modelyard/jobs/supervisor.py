@@ -97,7 +97,7 @@ class Supervisor:
         while True:
             if isinstance(state, Running):
                 state, wished = await self._watch(claim, attempt)
-                if wished is Status.STOPPED:
+                if wished is Status.STOPPED and not (claim.stage.partial and isinstance(state, Succeeded)):
                     return await self._end_stage(claim, Status.STOPPED)
                 if wished is Status.FAILED and not isinstance(state, Succeeded):
                     reason = f"timed out after {claim.stage.timeout:g} seconds"
