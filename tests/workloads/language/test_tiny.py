@@ -55,7 +55,7 @@ def test_bits_per_byte_are_those_of_the_tokens(mini: Path, tokenizer: PreTrained
 
 def test_a_folder_that_exists_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="delete it, or give another folder"):
-        build(tmp_path, services=["sqs"], seconds=0)
+        build(tmp_path, services=["sqs"], steps=1)
 
 
 def test_the_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,14 +80,15 @@ def build(
     services: Collection[str] | None = None,
     services_out: Collection[str] = (),
     seconds: float = SECONDS,
+    steps: float = math.inf,
     recipe: Recipe = Recipe(),
     seed: int = 0,
     report: Report = lambda step, loss, share: None,
 ) -> None:
-    """Trains a model for `seconds` on the documentation of `services` (all, if None) and writes it to `folder`.
+    """Trains a model for `seconds`, or `steps` if they end sooner, and writes it to `folder`.
 
-    services_out: names of services whose documentation it is not to read. The folder appears whole, by rename.
-    Raises FileExistsError if it is there, and ValueError for an unknown service.
+    services: whose documentation it reads; None for all. services_out: whose it does not. The folder appears whole, by
+    rename. Raises FileExistsError if it is there, and ValueError for an unknown service.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists; delete it, or give another folder")
@@ -95,7 +96,7 @@ def build(
     texts = list(read_services(services, services_out))
     tokenizer = train_tokenizer(texts, recipe)
     model = LlamaForCausalLM(recipe.config(tokenizer))
-    train(model, encode(tokenizer, texts), recipe, seconds, seed, report)
+    train(model, encode(tokenizer, texts), recipe, seconds, steps, seed, report)
     half = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         write(model, tokenizer, half)
@@ -146,16 +147,22 @@ def _conversations(service: Service) -> Iterator[str]:
 
 
 def train(
-    model: LlamaForCausalLM, tokens: np.ndarray, recipe: Recipe, seconds: float, seed: int, report: Report
+    model: LlamaForCausalLM,
+    tokens: np.ndarray,
+    recipe: Recipe,
+    seconds: float,
+    steps: float,
+    seed: int,
+    report: Report,
 ) -> None:
-    """Trains until the time is over: next tokens in rows of `recipe.sequence`, in random order."""
+    """Trains until the time or the steps are over: next tokens in rows of `recipe.sequence`, in random order."""
     optimizers = _optimizers(model, recipe)
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     precision = autocast("cpu")
     model.train()
     began = time.monotonic()
     for step, batch in enumerate(_batches(tokens, recipe, seed), start=1):
-        share = (time.monotonic() - began) / seconds
+        share = max((time.monotonic() - began) / seconds, (step - 1) / steps)
         if share >= 1:
             return
         for optimizer, starts in zip(optimizers, rates, strict=True):

@@ -1,0 +1,76 @@
+"""Examples packed into rows without padding between them, so that none sees another.
+
+A row holds several examples behind each other, and the positions start anew with each. transformers takes that for
+separate sequences if, and only if, there is neither an attention mask nor a cache: both must stay off.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modelyard.workloads.language.chat import Example
+
+IGNORED = -100
+"""The target of a place whose prediction does not count."""
+
+
+class Batch(NamedTuple):
+    """Rows of one length, each int64 [rows, length].
+
+    targets: the token that each place is to predict, or IGNORED. predicting: int64, the columns of which any row has a
+    target: logits of the others need not be computed.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    targets: Tensor
+    predicting: Tensor
+
+    @property
+    def learned(self) -> int:
+        """How many places have a target."""
+        return int((self.targets != IGNORED).sum())
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+def pack(examples: Sequence[Example], row_tokens: int, batch_tokens: int) -> Iterator[Batch]:
+    """Batches of some `batch_tokens` tokens, in rows of about `row_tokens` (attention costs the square of that).
+
+    Each example is in one row, without its last token, which predicts nothing. Rows are filled longest example first,
+    each into the row that has least, so that their lengths, and with them the padding at their ends, differ little.
+    """
+    lengths = [len(example.tokens) - 1 for example in examples]
+    rows: list[tuple[int, int, list[int]]] = [(0, row, []) for row in range(max(1, -(-sum(lengths) // row_tokens)))]
+    for place in sorted(range(len(examples)), key=lambda place: -lengths[place]):
+        filled, row, members = rows[0]
+        heapq.heapreplace(rows, (filled + lengths[place], row, [*members, place]))
+    kept = [(filled, members) for filled, _, members in sorted(rows, key=lambda row: (-row[0], row[1])) if members]
+    while kept:
+        count = max(1, batch_tokens // kept[0][0])
+        yield _batch([[examples[place] for place in members] for _, members in kept[:count]], kept[0][0])
+        kept = kept[count:]
+
+
+def _batch(rows: Sequence[Sequence[Example]], length: int) -> Batch:
+    """Rows filled up at their ends with an example of padding, which nothing counts and nobody sees."""
+    input_ids = np.zeros((len(rows), length), np.int64)
+    position_ids = np.zeros((len(rows), length), np.int64)
+    targets = np.full((len(rows), length), IGNORED, np.int64)
+    for row, examples in enumerate(rows):
+        start = 0
+        for tokens, learned in examples:
+            here = slice(start, start + len(tokens) - 1)
+            input_ids[row, here] = tokens[:-1]
+            position_ids[row, here] = np.arange(len(tokens) - 1)
+            targets[row, here] = np.where(learned[1:], tokens[1:], IGNORED)
+            start = here.stop
+        position_ids[row, start:] = np.arange(length - start)
+    predicting = np.flatnonzero((targets != IGNORED).any(axis=0))
+    return Batch(*(torch.from_numpy(array) for array in (input_ids, position_ids, targets, predicting)))
