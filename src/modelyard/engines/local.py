@@ -99,7 +99,8 @@ class LocalEngine:
 
     def _spawn(self, folder: Path, attempt: int, lock: int, cores: int) -> None:
         """Starts a process in a session of its own, so that it outlives the server."""
-        threads = {name: str(cores) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")}
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
+        threads = {name: str(cores) for name in names}
         arguments = [str(folder), str(attempt), str(lock)]
         spawn("modelyard.runner.main", arguments, self.attempt_folder(folder.name, attempt) / "log", lock, threads)
 

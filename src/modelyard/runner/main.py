@@ -183,7 +183,8 @@ def _end_with(pid: int) -> None:
 
 def _limit_threads(cores: int) -> None:
     """Fixes the number of threads, before any operation: a forked child that inherits more hangs (measured)."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
+    for name in names:
         os.environ[name] = str(cores)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(cores)

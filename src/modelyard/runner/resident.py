@@ -30,11 +30,19 @@ FAMILIES = {
         "optuna",
         "modelyard.workloads.graph.training.train",
         "modelyard.workloads.graph.training.tune",
-    )
+    ),
+    "language": (
+        "peft.utils.transformers_weight_conversion",
+        "transformers.models.llama.modeling_llama",
+        "modelyard.workloads.language.processing",
+        "modelyard.workloads.language.serve",
+        "modelyard.workloads.language.training",
+        "modelyard.workloads.language.validation",
+    ),
 }
 """The modules that each family's processes need, ours too: they are half of what a trial takes to its first epoch.
 
-None may start a thread when it is imported, hence nothing that brings Polars.
+None may start a thread when it is imported, hence nothing that brings Polars or Arrow (transformers' Trainer does).
 """
 
 IDLE_SECONDS = 600.0
