@@ -15,14 +15,26 @@ BLOCK = 1024 * 1024
 Result = TypeVar("Result")
 
 
+class TooLong(Exception):
+    """More bytes came than were announced."""
+
+
+class Closed(Exception):
+    """What was to be written to is completed, aborted or given up."""
+
+
 class Sink:
     """Where a body goes: a place in a file, which is opened for the first byte. For threads.
 
     `start` opens the file. Its descriptor is never closed while it is used: another file may get its number at once.
     """
 
-    def __init__(self, start: Callable[[], int], algorithms: Iterable[str] = (), at: int = 0) -> None:
+    def __init__(
+        self, start: Callable[[], int], algorithms: Iterable[str] = (), at: int = 0, most: int | None = None
+    ) -> None:
+        """Writes from byte `at` of the file, and no more than `most` bytes."""
         self.size = 0
+        self._most = most
         self._start = start
         self._file: int | None = None
         self._at = at
@@ -31,7 +43,7 @@ class Sink:
         self._closed = False
 
     def write(self, chunks: Sequence[bytes]) -> None:
-        """Appends; OSError if the disk is full."""
+        """Appends. TooLong, Closed; OSError if the disk is full."""
         with self._using:
             self._write(self._opened(), chunks)
 
@@ -61,13 +73,15 @@ class Sink:
 
     def _opened(self) -> int:
         if self._closed:
-            raise ValueError("the sink is closed")
+            raise Closed
         if self._file is None:
             self._file = self._start()
         return self._file
 
     def _write(self, file: int, chunks: Sequence[bytes]) -> None:
         block = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if self._most is not None and self.size + len(block) > self._most:
+            raise TooLong(f"more than the {self._most} bytes that were announced")
         self._digests.update(block)
         _write_all(file, block, self._at + self.size)
         self.size += len(block)
