@@ -13,7 +13,7 @@ class TestInspect:
     def test_tells_what_the_files_say(self, tmp_path: Path) -> None:
         found = inspect(write_model(tmp_path / "model", values=1234))
         assert (found.architecture, found.parameters, found.context) == ("LlamaForCausalLM", 1234, 512)
-        assert (found.instruct, found.remote_code, found.small) == (True, False, True)
+        assert (found.instruct, found.remote_code) == (True, False)
 
     def test_adds_up_what_lies_in_several_files(self, tmp_path: Path) -> None:
         folder = write_model(tmp_path)

@@ -15,7 +15,6 @@ from typing import Any
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".msgpack", ".h5")
 """Endings of files that hold pickles or other weights that are never loaded here."""
 INDEX = "model.safetensors.index.json"
-SMALL_PARAMETERS = 20_000_000
 
 _LARGEST_HEADER = 100_000_000
 """Bytes; the format's own limit."""
@@ -42,11 +41,6 @@ class ModelFolder:
     context: int
     instruct: bool
     remote_code: bool
-
-    @property
-    def small(self) -> bool:
-        """Whether the hyperparameters of larger models do not suit it."""
-        return self.parameters < SMALL_PARAMETERS
 
 
 def inspect(path: Path, allow_remote_code: bool = False) -> ModelFolder:

@@ -18,6 +18,8 @@ FAMILIES = tuple(FORMS)
 """Whose request and answer bodies, and whose hyperparameters, a model can have."""
 CUSTOMIZATIONS = ("fine-tuning", "continued-pre-training", "distillation")
 
+SMALL_PARAMETERS = 20_000_000
+
 _ID = re.compile(r"[a-z0-9-]{1,63}\.[a-z0-9-]{2,63}(:[a-z0-9-]{1,63}){0,2}")
 """What every pattern of AWS's that a model's id occurs in takes: one dot, and versions after colons."""
 _LONGEST_ID = 63
@@ -64,6 +66,11 @@ class BaseModel:
     instruct: bool
     remote_code: bool
     created: int = 0
+
+    @property
+    def small(self) -> bool:
+        """Whether the hyperparameters of larger models do not suit it."""
+        return self.parameters < SMALL_PARAMETERS
 
 
 class BaseModels:

@@ -83,5 +83,10 @@ def copy_job(owner: Owner, id: str) -> str:
     return _arn(owner, f"model-copy-job/{id}")
 
 
+def invocation_job(owner: Owner, id: str) -> str:
+    """The ARN of a batch inference job."""
+    return _arn(owner, f"model-invocation-job/{id}")
+
+
 def _arn(owner: Owner, resource: str) -> str:
     return f"arn:aws:bedrock:{owner.region}:{owner.account}:{resource}"

@@ -1,5 +1,7 @@
 """What the resources of Bedrock work on, and the checks that they share."""
 
+import asyncio
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ from modelyard.jobs.tags import Tags
 from modelyard.services.bedrock import arns
 from modelyard.storage.base import Kind, Storage
 from modelyard.storage.buckets import AccessDenied, Buckets
+from modelyard.storage.folders import Folders
 from modelyard.storage.names import ObjectError, parts
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
@@ -22,6 +25,8 @@ from modelyard.wire.errors import Fault
 DEFAULT_PAGE = 100
 """Items of a page where the request does not say."""
 LONGEST_MESSAGE = 2048
+COUNTED_BYTES = 64 * 1024 * 1024
+"""Larger files are not read to count their rows: they have many."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,12 @@ class Backend:
             reason = "Check the input data S3 Uris (Uri should be a file, not a directory) and retry request"
             raise Fault("ValidationException", f"Invalid training input data configuration. {reason}: {member}: {uri}")
 
+    async def count_rows(self, uri: str) -> int | None:
+        """The lines of a file, or a large number for a large file; None if it does not lie on this machine."""
+        if not isinstance(self.storage, Folders):
+            return None
+        return await asyncio.to_thread(_count_lines, self.storage.path(uri))
+
     async def check_writable(self, call: Call, member: str, uri: str) -> None:
         """Faults unless the caller may write below `uri`. A bucket that is not there will be made, and is theirs."""
         bucket, key = _place(member, uri)
@@ -101,6 +112,15 @@ class Backend:
         if taken:
             reason = f"{taken[0]} is an object, and cannot be a prefix too"
             raise Fault("ValidationException", f"Amazon S3 perms missing (PutObject): {start}: {reason}")
+
+
+def _count_lines(path: Path) -> int | None:
+    if not path.is_file():
+        return None
+    if path.stat().st_size > COUNTED_BYTES:
+        return sys.maxsize
+    with path.open("rb") as stream:
+        return sum(1 for _ in stream)
 
 
 def owner(call: Call) -> Owner:
@@ -144,12 +164,22 @@ def key_arn(key: str | None) -> str | None:
     return key if key and ":key/" in key else None
 
 
-def search(request: Mapping[str, Any], after: str = "creationTimeAfter", before: str = "creationTimeBefore") -> Search:
-    """The search that a List request describes, without its filters; a Fault for a token that we did not give."""
+def search(
+    request: Mapping[str, Any],
+    after: str = "creationTimeAfter",
+    before: str = "creationTimeBefore",
+    statuses: Sequence[str] = (),
+    base: str | None = None,
+    root: str | None = None,
+) -> Search:
+    """The search that a List request describes; a Fault for a token that we did not give."""
     return Search(
         contains=request.get("nameContains"),
         after=_milliseconds(request.get(after)),
         before=_milliseconds(request.get(before)),
+        statuses=statuses,
+        base=base,
+        root=root,
         ascending=request.get("sortOrder") == "Ascending",
         position=_position(request.get("nextToken")),
         limit=request.get("maxResults", DEFAULT_PAGE),

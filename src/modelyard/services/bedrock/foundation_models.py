@@ -51,8 +51,8 @@ class FoundationModels:
         }
 
 
-def find_foundation_model(backend: Backend, identifier: str) -> BaseModel:
-    """The base model with this id or ARN; a Fault if there is none."""
+def find_foundation_model(backend: Backend, identifier: str, code: str = "ResourceNotFoundException") -> BaseModel:
+    """The base model with this id or ARN; a Fault of that `code` if there is none."""
     arn = arns.parse(identifier)
     try:
         if arn is None:
@@ -63,7 +63,8 @@ def find_foundation_model(backend: Backend, identifier: str) -> BaseModel:
         pass
     known = ", ".join(model.id for model in backend.base_models.all()[:10]) or "none yet"
     reason = f"registered are: {known}; modelyard models add registers one"
-    raise Fault("ResourceNotFoundException", f"There is no foundation model {identifier[:300]!r}; {reason}")
+    start = "The provided model identifier is invalid: there" if code == "ValidationException" else "There"
+    raise Fault(code, f"{start} is no foundation model {identifier[:300]!r}; {reason}")
 
 
 def _describe(call: Call, model: BaseModel) -> dict[str, Any]:
