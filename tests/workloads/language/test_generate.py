@@ -1,3 +1,4 @@
+import json
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -310,6 +311,19 @@ def test_messages_that_the_template_cannot_take_are_refused(tmp_path: Path, temp
     with pytest.raises(RequestError, match=r"no chat template|roles must alternate") as refused:
         generations.prepare(Request(messages=[{"role": "user", "content": "x"}]))
     assert refused.value.reason == "template"
+
+
+def test_a_model_that_was_trained_on_questions_is_asked_as_it_was_trained(base: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "modelyard.json").write_text(json.dumps({"base": str(base), "kind": "adapter", "prompts": "chat"}))
+    generations = Generations(load_model(base), load_tokenizer(base))
+    backend = generations.prompts.backend
+    question = generations.prepare(Request("the crew?", adapter=adapter))
+    assert backend.decode(question.prompt, skip_special_tokens=False) == "<s><user>the crew?\n<assistant>"
+    formatted = generations.prepare(Request("<s>the crew?", adapter=adapter))
+    assert backend.decode(formatted.prompt, skip_special_tokens=False) == "<s>the crew?"
+    assert generations.prepare(Request("the crew?")).prompt == backend.encode("the crew?").ids
 
 
 def test_an_empty_prompt_is_refused(generations: Generations) -> None:
