@@ -6,7 +6,7 @@ from typing import Any
 
 import uvicorn
 
-from modelyard.http import JoiningTransport, OneWriteProtocol
+from modelyard.http import LARGE, JoiningTransport, OneWriteProtocol
 
 
 class Wire:
@@ -48,6 +48,18 @@ def test_a_lone_write_goes_out_at_the_next_turn() -> None:
         transport.write(b"body")
 
     assert writes(work).written == [b"head", b"body"]
+
+
+def test_much_is_written_as_it_is_and_in_its_turn() -> None:
+    much = b"x" * (LARGE + 1)
+
+    async def work(transport: JoiningTransport) -> None:
+        for data in (b"head", much, b"a", b"b", much):
+            transport.write(data)
+
+    written = writes(work).written
+    assert written == [b"head", much, b"ab", much]
+    assert written[1] is much
 
 
 def test_closing_loses_nothing() -> None:

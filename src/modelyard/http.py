@@ -9,6 +9,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+LARGE = 64 * 1024
+"""Bytes of a write that is worth a call of its own."""
+
 
 class OneWriteProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol over a transport that joins what is written at one go."""
@@ -27,8 +30,11 @@ class JoiningTransport:
         self._held = b""
 
     def write(self, data: bytes) -> None:
-        """Holds `data`, or writes what is held together with it."""
-        if self._held:
+        """Holds `data`, or writes what is held together with it; much data is written as it is, without a copy."""
+        if len(data) > LARGE:
+            self._flush()
+            self._transport.write(data)
+        elif self._held:
             held, self._held = self._held, b""
             self._transport.write(held + data)
         else:

@@ -11,12 +11,12 @@ from typing import Any
 from . import errors, streams
 from .constraints import echo
 from .errors import Fault
-from .identity import account_of_key, identify
+from .identity import Identity, account_of_key, identify
 from .models import Model
-from .rest import Answer, Headers
+from .rest import Answer
 from .routing import Route, Router, UnknownPath, WrongMethod
-from .service import Actions, Call, Fixed, Handler, Served, Service, quick
-from .streams import Body, Cut, HungUp, Receive, Scope, Send, TooLarge, header, until_hang_up
+from .service import Actions, Call, Fixed, Handler, Request, Served, Service, quick
+from .streams import Body, Cut, Headers, HungUp, Receive, Scope, Send, TooLarge, header, until_hang_up
 
 __all__ = ["Call", "Endpoint", "Fixed", "Handler", "Page", "Receive", "Scope", "Send", "Service", "quick"]
 
@@ -119,20 +119,18 @@ class Endpoint:
             if scope["method"] != "GET" and from_another_site(headers):
                 message = "Requests from web pages of other sites are refused"
                 raise Fault(errors.words(model).refused, message, status=403)
+            if served.kind == "raw":
+                body = Body(scope, receive)
+                call = _call(served, caller, scope, request_id)
+                passed: Answer = await served.handler(call, Request(scope["method"], labels, query, headers, body))
+                return passed
             parser = served.parser or served.compile()
             if parser.reads_body and body is None:
                 body = Body(scope, receive)
                 content = body if parser.streams else await self._whole(body, model)
+                headers = body.headers
             values, extra = served.read(labels, query, headers, content)
-            call = Call(
-                served.service.name,
-                served.method,
-                caller.account,
-                caller.region,
-                request_id,
-                _base_url(scope),
-                extra,
-            )
+            call = _call(served, caller, scope, request_id, extra)
             if served.kind == "quick":
                 output = served.handler(call, values)
             else:
@@ -158,6 +156,11 @@ class Endpoint:
             return await body.whole(self._max_body)
         except TooLarge as error:
             raise errors.too_large(model, f"The request body is larger than {self._max_body} bytes") from error
+
+
+def _call(served: Served, caller: Identity, scope: Scope, request_id: str, extra: Mapping[str, Any] = {}) -> Call:
+    service = served.service.name
+    return Call(service, served.method, caller.account, caller.region, request_id, _base_url(scope), extra)
 
 
 def _unknown(scope: Scope, model: Model | None) -> Fault:
@@ -189,7 +192,7 @@ def _translate(service: Service, error: Exception, request_id: str) -> Fault:
     if fault is not None:
         return fault
     if isinstance(error, Cut):
-        return Fault("IncompleteBody", str(error))
+        return Fault(error.code, str(error))
     log.error("request %s: a handler of %s failed", request_id, service.name, exc_info=error)
     return _internal(service.model.internal_error, request_id)
 

@@ -9,9 +9,10 @@ from botocore.model import OperationModel
 
 from .constraints import Violation, sentence
 from .models import Model, error_status
-from .rest import Headers, header_bytes
+from .rest import header_bytes
 from .rest_json import ResponseRenderer
 from .rest_xml import DECLARATION, element
+from .streams import Headers
 
 UNKNOWN_OPERATION = "UnknownOperationException"
 

@@ -15,9 +15,8 @@ from botocore.model import OperationModel, Shape, StructureShape
 
 from . import scalars
 from .scalars import Convert
-from .streams import Body
+from .streams import Body, Headers
 
-Headers = list[tuple[bytes, bytes]]
 Content = bytes | AsyncIterator[bytes]
 """The body of an answer: all of it, or its pieces as they come."""
 Answer = tuple[int, Headers, Content]

@@ -12,8 +12,8 @@ from .constraints import Check, Constraints, Violation, echo
 from .errors import Fault
 from .eventstream import EventStream, Frames
 from .models import Model
-from .rest import Answer, Headers, Malformed
-from .streams import Body
+from .rest import Answer, Malformed
+from .streams import Body, Headers
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -35,12 +35,29 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Call, dict[str, Any]], Any]
+Handler = Callable[[Call, Any], Any]
 
 
 def quick(handler: H) -> H:
     """Mark a plain `def` that is quicker than a change of threads: it runs on the event loop."""
     handler.quick = True  # type: ignore[attr-defined]
+    return handler
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came, for a handler that is `raw`."""
+
+    method: str
+    labels: Mapping[str, str]
+    query: bytes
+    headers: Headers
+    body: Body
+
+
+def raw(handler: H) -> H:
+    """Mark an `async def handler(call, request: Request) -> Answer` that reads and writes HTTP itself."""
+    handler.raw = True  # type: ignore[attr-defined]
     return handler
 
 
@@ -182,6 +199,8 @@ class Actions:
 def _kind(handler: Handler | None) -> str:
     if handler is None:
         return "none"
+    if getattr(handler, "raw", False):
+        return "raw"
     called = handler if inspect.isroutine(handler) else type(handler).__call__
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(called):
         return "async"

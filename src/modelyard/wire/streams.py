@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, TypeVar
 
+from .chunked import BadChunk, BadTrailer, Chunks, is_chunked, unchunked
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
 T = TypeVar("T")
 
 _DRAINED = 4
@@ -14,11 +17,18 @@ _DRAINED = 4
 
 
 class Cut(Exception):
-    """The client sent less than it had declared."""
+    """The body is not what the client had declared: too short, or framed wrongly. `code` is S3's for it."""
+
+    def __init__(self, message: str, code: str = "IncompleteBody") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class HungUp(Cut):
     """The client went away."""
+
+    def __init__(self) -> None:
+        super().__init__("The client hung up")
 
 
 class TooLarge(Exception):
@@ -28,13 +38,18 @@ class TooLarge(Exception):
 class Body:
     """The body of one request, to be read once: in pieces, of which memory holds one at a time, or as a whole.
 
-    length: bytes that the client declared, None if it did not.
+    length: bytes that the client declared, None if it did not; without the frames of AWS's chunks.
+    headers: the request's, as they would be without those frames.
     trailers: what a client sent after the body, by lower-case names; complete after the iteration.
     begun: whether anybody asked for it. A client that waits for that (`Expect: 100-continue`) sends it then only.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.length = _content_length(scope)
+        self.headers: Headers = scope["headers"]
+        self._chunks = Chunks() if is_chunked(self.headers) else None
+        if self._chunks is not None:
+            self.headers = list(unchunked(self.headers))
+        self.length = _content_length(self.headers)
         self.trailers: Mapping[str, str] = {}
         self.begun = False
         self._receive = receive
@@ -42,19 +57,42 @@ class Body:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The pieces, of any size. Raises `HungUp`, `Cut`."""
-        size, more = 0, True
+        size = 0
+        async for piece in self._pieces() if self._chunks is None else self._unframed(self._chunks):
+            size += len(piece)
+            if self.length is not None and size > self.length:
+                break
+            yield piece
+        if self.length is not None and size != self.length:
+            raise Cut(f"The body has not the {self.length} bytes that were declared")
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        more = True
         self.begun = True
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise HungUp("The client hung up before the end of the body")
+                raise HungUp
             piece = message.get("body", b"")
             more = message.get("more_body", False)
-            size += len(piece)
             if piece:
                 yield piece
-        if self.length is not None and size != self.length:
-            raise Cut(f"The body has {size} bytes, not the {self.length} that were declared")
+
+    async def _unframed(self, chunks: Chunks) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._pieces():
+                for part in chunks.feed(piece):
+                    yield part
+        except BadChunk as error:
+            raise Cut(f"The body is not made of chunks: {error}", "InvalidRequest") from error
+        except BadTrailer as error:
+            raise Cut(f"The trailers of the body cannot be read: {error}", "MalformedTrailerError") from error
+        if not chunks.ended:
+            raise Cut("The body ends before its last chunk")
+        self.trailers = chunks.trailers
+        promised = (header(self._scope, b"x-amz-trailer") or b"").decode("latin-1").lower()
+        if missing := {name.strip() for name in promised.split(",")} - {"", *self.trailers}:
+            raise Cut(f"The body ends without {', '.join(sorted(missing))}", "MalformedTrailerError")
 
     async def whole(self, limit: int) -> bytes:
         """All of it, of at most `limit` bytes. Raises `TooLarge`, `HungUp`, `Cut`."""
@@ -86,9 +124,9 @@ def header(scope: Scope, wanted: bytes) -> bytes | None:
     return None
 
 
-def _content_length(scope: Scope) -> int | None:
-    text = header(scope, b"content-length")
-    return int(text) if text is not None and text.isdigit() else None
+def _content_length(headers: Headers) -> int | None:
+    text = dict(headers).get(b"content-length", b"")
+    return int(text) if text.isdigit() else None
 
 
 async def until_hang_up(work: Awaitable[T], receive: Receive) -> T:
@@ -118,6 +156,7 @@ async def send_pieces(pieces: AsyncIterator[bytes], send: Send, receive: Receive
     async def pump() -> None:
         async for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)  # a quick reader would have the event loop for itself, and one that left for ever
         await send({"type": "http.response.body", "body": b""})
 
     try:
