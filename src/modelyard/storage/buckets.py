@@ -1,6 +1,6 @@
 """Buckets: whose they are. One that nobody owns is shared by all accounts until somebody is made its owner."""
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from modelyard.database import Database, Query
@@ -40,6 +40,11 @@ class Buckets:
             connection.execute(replace if instead else keep)
 
         await self._database.write(work)
+
+    async def disown(self, bucket: str) -> None:
+        """Forgets whose a bucket was: it is gone."""
+        gone = delete(buckets).where(buckets.c.name == bucket)
+        await self._database.write(lambda connection: connection.execute(gone))
 
 
 _OWNER = Query(select(buckets.c.account).where(buckets.c.name == bindparam("bucket")))

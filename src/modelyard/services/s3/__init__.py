@@ -1,0 +1,1 @@
+"""S3: buckets and the objects in them."""
