@@ -9,22 +9,33 @@ import secrets
 import signal
 import socket
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 import uvloop
 
-from modelyard import atomic
+from modelyard import atomic, events
 from modelyard.database import Database
 from modelyard.engines.local import LocalEngine
 from modelyard.http import OneWriteProtocol
+from modelyard.jobs.base_models import BaseModels
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import NotFound, Owner
+from modelyard.jobs.on_demand import OnDemand
+from modelyard.jobs.resources import Resources
 from modelyard.jobs.serving import Connections
 from modelyard.jobs.store import Store
 from modelyard.jobs.supervisor import Supervisor
+from modelyard.jobs.tags import Tags
 from modelyard.pages import Pages
 from modelyard.services import sagemaker_runtime
+from modelyard.services.bedrock.backend import Backend as BedrockBackend
+from modelyard.services.bedrock.invocation_jobs import QUOTA_RECORDS, InvocationJobs
+from modelyard.services.bedrock.resolver import Resolver
+from modelyard.services.bedrock.service import bedrock
+from modelyard.services.bedrock_runtime.generation import serving_task
+from modelyard.services.bedrock_runtime.service import bedrock_runtime
 from modelyard.services.neptune_ml import endpoints
 from modelyard.services.neptune_ml.backend import Backend
 from modelyard.services.neptune_ml.service import neptune_ml
@@ -57,11 +68,14 @@ class Application:
         self.database = Database(folder / "modelyard.db")
         self.store = Store(self.database)
         self.deployments = Deployments(self.database)
+        self.resources = Resources(self.database)
+        self.base_models = BaseModels(self.resources, folder / "models" / "base")
         self.buckets = Buckets(self.database)
         self.folders = Folders(folder / "objects")
         self.storage = _storage(settings, self.folders)
         self.engine = LocalEngine(folder / "tasks", folder / "residents", settings.slots)
-        self.supervisor = Supervisor(self.store, self.deployments, self.engine, Places(self.storage, folder))
+        self.places = Places(self.storage, folder)
+        self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.places)
         self.connections = Connections(self.engine.socket)
         self.pages = Pages(
             self.store,
@@ -71,6 +85,27 @@ class Application:
             self.engine,
             self.supervisor.wake,
             self._secret(),
+        )
+        self.bedrock = BedrockBackend(
+            store=self.store,
+            resources=self.resources,
+            tags=Tags(self.database),
+            base_models=self.base_models,
+            storage=self.storage,
+            buckets=self.buckets,
+            folder=self.places.folder,
+            remove=self.places.remove,
+            wake=self.supervisor.wake,
+            slots=settings.slots,
+        )
+        self.resolver = Resolver(self.bedrock)
+        self.on_demand = OnDemand(
+            self.deployments,
+            self.connections,
+            self.supervisor.wake,
+            partial(serving_task, cores=settings.slots),
+            idle_seconds=60 * settings.model_idle_minutes,
+            kept=self.resolver.kept,
         )
         self.endpoint = Endpoint(self._services(settings), self.pages.routes, max_body=settings.max_body)
 
@@ -89,9 +124,17 @@ class Application:
             log_url=self.pages.log_url,
             slots=settings.slots,
         )
-        unserved = ("bedrock", "bedrock-runtime", "cleanrooms", "cleanroomsml")
+        invocation_jobs = InvocationJobs(
+            self.bedrock,
+            self.resolver.resolve,
+            partial(events.latest, self.engine),
+            least_records=QUOTA_RECORDS if settings.strict_quotas else 1,
+        )
+        unserved = ("cleanrooms", "cleanroomsml")
         return [
             neptune_ml(backend),
+            bedrock(self.bedrock, invocation_jobs),
+            bedrock_runtime(self.resolver.resolve, self.on_demand),
             Service("sagemaker-runtime", sagemaker_runtime.handlers(self._serving, self.connections)),
             *(Service(name, {}) for name in unserved),
         ]
@@ -154,13 +197,13 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end)
     announcer = asyncio.create_task(_announce(server, settings, listener))
-    supervisor = asyncio.create_task(application.supervisor.run())
+    work = [asyncio.create_task(part.run()) for part in (application.supervisor, application.on_demand)]
     try:
         await server.serve(sockets=[listener])
     finally:
-        for task in (announcer, supervisor):
+        for task in (announcer, *work):
             task.cancel()
-        await asyncio.gather(announcer, supervisor, return_exceptions=True)
+        await asyncio.gather(announcer, *work, return_exceptions=True)
         application.close()
 
 

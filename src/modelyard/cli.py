@@ -87,10 +87,15 @@ def main() -> None:
 @setting("--slots", default=DEFAULTS.slots, type=click.IntRange(1), help="Cores that jobs may keep busy.")
 @setting("--max-body", default=DEFAULTS.max_body, type=click.IntRange(1), help="Bytes of a request's body.")
 @setting("--s3-endpoint", help="The S3 service that keeps the objects, instead of the data folder.")
+@setting(
+    "--model-idle-minutes",
+    default=DEFAULTS.model_idle_minutes,
+    type=click.FloatRange(0, min_open=True),
+    help="How long nobody asks a language model before it is unloaded.",
+)
+@setting("--strict-quotas", is_flag=True, help="Refuse jobs with fewer records than AWS wants.")
 @setting("--allow-remote", is_flag=True, help="Listen beyond this machine: whoever connects can be any account.")
-def serve(
-    host: str, port: int, data_dir: Path, slots: int, max_body: int, s3_endpoint: str | None, allow_remote: bool
-) -> None:
+def serve(host: str, allow_remote: bool, **settings: Any) -> None:
     """Serve until SIGTERM or Ctrl-C. Jobs that run then go on, and the next server finds them."""
     if not (allow_remote or _is_loopback(host)):
         raise click.UsageError(
@@ -103,7 +108,7 @@ def serve(
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        run(Settings(data_dir, host, port, slots, max_body, s3_endpoint))
+        run(Settings(host=host, **settings))
     except (DataFolderTaken, CannotListen, BadEndpoint) as error:
         raise click.ClickException(str(error)) from None
 

@@ -16,6 +16,8 @@ class Settings:
     slots: how many cores its jobs may keep busy.
     max_body: bytes of a request's body.
     s3_endpoint: the address of the S3 service that keeps the objects; None for folders of the data folder.
+    model_idle_minutes: how long nobody asks a language model before it is unloaded.
+    strict_quotas: whether jobs have to have as many records as AWS wants.
     """
 
     data_dir: Path = DEFAULT_DATA_DIR
@@ -24,3 +26,5 @@ class Settings:
     slots: int = os.cpu_count() or 1
     max_body: int = 32 * 1024 * 1024
     s3_endpoint: str | None = None
+    model_idle_minutes: float = 10.0
+    strict_quotas: bool = False

@@ -4,6 +4,7 @@ All accounts share the serving task of a base model; which adapters an account m
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -15,6 +16,8 @@ from modelyard.engines.base import TaskSpec
 from modelyard.jobs.deployments import Deployments, Serving
 from modelyard.jobs.model import AlreadyExists, NotFound, Owner, ServiceStatus, Stage
 from modelyard.jobs.serving import Connections, NotListening, Reply, ServingLost
+
+log = logging.getLogger(__name__)
 
 KIND = "language model"
 OWNER = Owner("", "")
@@ -41,6 +44,11 @@ class ServedModel:
     family: str
     arn: str
     instruct: bool = True
+
+    @property
+    def imported(self) -> bool:
+        """Whether it is an imported model: those take bodies of several forms."""
+        return ":imported-model/" in self.arn
 
 
 class NotReady(Exception):
@@ -124,8 +132,11 @@ class OnDemand:
         """Unloads what nobody has asked for in a while, until it is cancelled."""
         while True:
             await asyncio.sleep(min(self._idle_seconds / 4, 10.0))
-            for base in self._deployments.list_ids(OWNER, KIND, _MOST_MODELS):
-                await self._unload_if_idle(base)
+            try:
+                for base in self._deployments.list_ids(OWNER, KIND, _MOST_MODELS):
+                    await self._unload_if_idle(base)
+            except Exception:
+                log.exception("looking for idle models failed; tried again in a moment")
 
     async def _unload_if_idle(self, base: str) -> None:
         """Counts from when this server first saw it loaded, so that a restart unloads nothing too early."""

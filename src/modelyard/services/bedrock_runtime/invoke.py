@@ -13,7 +13,7 @@ from modelyard import families
 from modelyard.families import BodyError, Form, Request
 from modelyard.jobs.on_demand import ServedModel
 from modelyard.services.bedrock_runtime.generation import Generation
-from modelyard.services.bedrock_runtime.models import Resolve, is_imported
+from modelyard.services.bedrock_runtime.models import Resolve
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 from modelyard.wire.rest import Malformed
@@ -64,7 +64,7 @@ class Invoke:
         _check_type("contentType", request.get("contentType"))
         _check_type("accept", request.get("accept"))
         model = self._resolve(call.account, call.region, request["modelId"])
-        return model, *families.read(model.family, is_imported(model), body(request.get("body") or b""))
+        return model, *families.read(model.family, model.imported, body(request.get("body") or b""))
 
 
 def body(raw: bytes) -> Any:

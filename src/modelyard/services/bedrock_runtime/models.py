@@ -6,8 +6,3 @@ from modelyard.jobs.on_demand import ServedModel
 
 Resolve = Callable[[str, str, str], ServedModel]
 """`resolve(account, region, model_id)`: the model that the caller may use under that identifier; else a Fault."""
-
-
-def is_imported(model: ServedModel) -> bool:
-    """Whether it is an imported model: those take bodies of several forms."""
-    return ":imported-model/" in model.arn

@@ -9,7 +9,7 @@ from modelyard import families
 from modelyard.families import converse
 from modelyard.services.bedrock_runtime.generation import Generation
 from modelyard.services.bedrock_runtime.invoke import body
-from modelyard.services.bedrock_runtime.models import Resolve, is_imported
+from modelyard.services.bedrock_runtime.models import Resolve
 from modelyard.wire.endpoint import Call
 
 
@@ -27,5 +27,5 @@ class Tokens:
         if form == "converse":
             counted = converse.read(asked, model.family)
         else:
-            _, counted = families.read(model.family, is_imported(model), body(asked["body"]))
+            _, counted = families.read(model.family, model.imported, body(asked["body"]))
         return {"inputTokens": await self._generation.count(model, counted)}
