@@ -183,6 +183,16 @@ class Moto(Server):
         )
 
 
+class NullS3(Server):
+    """A server that takes uploads and forgets them, and sends zeros: see `null_s3.py`."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, Path(__file__).with_name("null_s3.py")]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        super().__init__(process, process.stdout.readline().split()[-1])
+
+
 def _is_resident(pid: int) -> bool:
     """Whether this leads a session of its own and forks for others: what it forks is in its session."""
     try:
