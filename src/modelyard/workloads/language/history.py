@@ -14,7 +14,7 @@ from modelyard import atomic
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Training ends when `patience` epochs have not brought the validation loss down by `threshold`, or more."""
+    """Training ends when `patience` epochs have not brought the best validation loss down by `threshold`."""
 
     threshold: float = 0.001
     patience: int = 2
@@ -54,8 +54,8 @@ class History:
         best, waited = math.inf, 0
         for losses in self.validation:
             loss = fmean(losses.values())
-            waited = 0 if loss <= best - rule.threshold else waited + 1
-            best = min(best, loss)
+            improved = loss <= best - rule.threshold
+            best, waited = (loss, 0) if improved else (best, waited + 1)
         return waited >= rule.patience
 
     def write(self, folder: Path) -> None:

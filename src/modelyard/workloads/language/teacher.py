@@ -1,8 +1,7 @@
 """Distillation's teacher: a model that answers the prompts of the training rows."""
 
-import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from modelyard.runner.context import Context, InputError, Stopped
 from modelyard.runner.serving import RequestError
 from modelyard.workloads.language.generate import Generations
 from modelyard.workloads.language.generation import Generation
+from modelyard.workloads.language.journal import Journal
 from modelyard.workloads.language.loading import load_model, load_tokenizer
 from modelyard.workloads.language.request import Request
 from modelyard.workloads.language.rows import Conversation, Problems, read_rows
@@ -32,33 +32,15 @@ def teach(context: Context) -> Answers:
     Parameters: `teacher` and `teacher_adapter` (folders), `max_response_tokens`. What was answered stays in `state`.
     Raises InputError for a row that the teacher cannot read, and Stopped.
     """
-    kept = Kept(context.state / "answers.jsonl")
+    journal = Journal(context.state / "answers")
+    answers: dict[tuple[str, str], str] = {(split, place): text for _, (split, place, text) in journal.values()}
     questions = list(_questions(context))
-    open_questions = [one for one in questions if one.row not in kept.answers]
-    if open_questions:
-        _answer(context, open_questions, len(questions), kept)
-    return {row: text for row, text in kept.answers.items() if text.strip()}
-
-
-class Kept:
-    """Answers in a file, a line each; what a kill has left of a line is cut off."""
-
-    def __init__(self, path: Path) -> None:
-        self.answers: dict[tuple[str, str], str] = {}
-        self._file = path.open("a+b")
-        self._file.seek(0)
-        whole = 0
-        for line in self._file:
-            if line.endswith(b"\n"):
-                split, place, text = json.loads(line)
-                self.answers[split, place] = text
-                whole += len(line)
-        self._file.truncate(whole)
-
-    def add(self, row: tuple[str, str], text: str) -> None:
-        """Keeps one more."""
-        self.answers[row] = text
-        os.write(self._file.fileno(), json.dumps([*row, text]).encode() + b"\n")
+    if waiting := [question for question in questions if question.row not in answers]:
+        for question, text in _answers(context, waiting):
+            journal.note([*question.row, text])
+            answers[question.row] = text
+            context.report(len(answers), phase="asking the teacher", total=len(questions))
+    return {row: text for row, text in answers.items() if text.strip()}
 
 
 def _questions(context: Context) -> Iterator[Question]:
@@ -68,33 +50,34 @@ def _questions(context: Context) -> Iterator[Question]:
                 yield Question((split, row.place), row.content.messages)
 
 
-def _answer(context: Context, questions: list[Question], total: int, kept: Kept) -> None:
-    teacher, adapter = Path(context.parameters["teacher"]), context.parameters.get("teacher_adapter")
+def _answers(context: Context, questions: Iterable[Question]) -> Iterator[tuple[Question, str]]:
+    """The teacher's answers, in the order in which they end; several are under way at once."""
+    teacher, waiting = Path(context.parameters["teacher"]), iter(questions)
     generations = Generations(load_model(teacher), load_tokenizer(teacher))
-    waiting = iter(questions)
-    texts: dict[Generation, list[str]] = {}
-    rows: dict[Generation, tuple[str, str]] = {}
+    asked: dict[Generation, Question] = {}
+    texts: dict[Generation, str] = {}
     while True:
-        while len(generations) < ANSWERED_AT_ONCE and (question := next(waiting, None)):
-            request = Request(
-                messages=question.messages,
-                adapter=Path(adapter) if adapter else None,
-                max_tokens=context.parameters.get("max_response_tokens", MAX_RESPONSE_TOKENS),
-            )
-            try:
-                generation = generations.prepare(request)
-            except RequestError as error:
-                raise InputError(f"{question.row[1]}: the teacher cannot answer: {error}") from None
-            texts[generation], rows[generation] = [], question.row
+        for question in islice(waiting, ANSWERED_AT_ONCE - len(generations)):
+            generation = _prepared(context, generations, question)
+            asked[generation], texts[generation] = question, ""
             generations.add(generation)
         if not len(generations):
             return
         if context.should_stop():
             raise Stopped
         for piece in generations.step():
-            texts[piece.generation].append(piece.text)
+            texts[piece.generation] += piece.text
             if piece.error:
-                raise RuntimeError(f"the teacher failed at {rows[piece.generation][1]}: {piece.error}")
+                raise RuntimeError(f"{asked[piece.generation].row[1]}: the teacher failed: {piece.error}")
             if piece.last:
-                kept.add(rows.pop(piece.generation), "".join(texts.pop(piece.generation)))
-                context.report(len(kept.answers), phase="asking the teacher", total=total)
+                yield asked.pop(piece.generation), texts.pop(piece.generation)
+
+
+def _prepared(context: Context, generations: Generations, question: Question) -> Generation:
+    adapter = context.parameters.get("teacher_adapter")
+    most = context.parameters.get("max_response_tokens", MAX_RESPONSE_TOKENS)
+    request = Request(messages=question.messages, adapter=Path(adapter) if adapter else None, max_tokens=most)
+    try:
+        return generations.prepare(request)
+    except RequestError as error:
+        raise InputError(f"{question.row[1]}: the teacher cannot answer: {error}") from None
