@@ -23,16 +23,14 @@ import baselines
 import boto3
 import click
 import numpy as np
+from local_server import MODELYARD, DemoFailed, server
 from rich.console import Console
 from rich.table import Column, Table
 
 BUCKET = "demo"
-START_SECONDS = 30
-STOP_SECONDS = 30
 POLL_SECONDS = 0.5
 LOG_LINES = 15
 FINAL = ("Completed", "Failed", "Stopped", "InService")
-MODELYARD = (sys.executable, "-m", "modelyard")
 SEARCH_SPACE: dict[str, dict[str, Any]] = {
     "num-hidden": {"range": [16, 32], "default": 32},
     "num-epochs": {"range": [40, 60], "inc_val": 20, "default": 60},
@@ -46,10 +44,6 @@ operations have labels where the defaults think of dozens."""
 Call = Callable[..., dict[str, Any]]
 
 console = Console(highlight=False)
-
-
-class DemoFailed(click.ClickException):
-    """The demo cannot go on; the message is the real reason."""
 
 
 @click.command()
@@ -70,47 +64,6 @@ def main(data_dir: Path, port: int, trials: int, held_out: int) -> None:
         raise DemoFailed(f"{error}. Choose another folder with --data-dir") from error
     console.print(f"\nDone in {time.monotonic() - began:.0f} s; nothing is left running.")
     console.print(next_steps(data_dir, run), soft_wrap=True)
-
-
-@contextmanager
-def server(data_dir: Path, port: int) -> Iterator[str]:
-    """A server over `data_dir` and its address. In the end it is stopped with all that it started."""
-    log = data_dir / "server.log"
-    command = [*MODELYARD, "serve", "--port", str(port), "--data-dir", str(data_dir)]
-    with log.open("w") as stderr:
-        # A session of its own: Ctrl-C is for the demo, which then stops the server in order.
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True)
-    try:
-        assert process.stdout
-        line = process.stdout.readline()
-        if not line.startswith("modelyard listening on "):
-            raise DemoFailed(f"the server did not start: {last_line(log)}")
-        yield line.split()[-1]
-    finally:
-        stop(process, data_dir)
-
-
-def stop(process: subprocess.Popen[str], data_dir: Path) -> None:
-    """Ends a server and every task over its data folder. A second Ctrl-C has to wait for that."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        subprocess.run(
-            [*MODELYARD, "stop", "--all", "--data-dir", str(data_dir)], check=True, stdout=subprocess.DEVNULL
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def last_line(log: Path) -> str:
-    """The last thing that a log says."""
-    lines = log.read_text(errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), f"it said nothing; see {log}")
 
 
 class Demo:
