@@ -93,6 +93,7 @@ def test_s3_words_its_faults_in_xml_with_the_resource() -> None:
         (b"x-amz-id-2", b"id"),
         (b"etag", b'"e"'),
         (b"x-note", b"a  b"),
+        (b"content-length", str(len(body)).encode()),
     ]
 
 

@@ -133,6 +133,8 @@ def test_every_answer_is_read_by_botocore(operation: OperationModel) -> None:
                 values.setdefault("ContentType", "application/octet-stream")
         elif payload is not None and payload not in values:  # botocore makes an empty one
             assert not parsed.pop(payload, None)
+        if "ContentLength" in shape.members:
+            values.setdefault("ContentLength", len(body))
         for name, member in shape.members.items():
             if member.serialization.get("location") == "headers":
                 values.setdefault(name, {})
@@ -163,7 +165,7 @@ def test_documents_have_the_names_that_s3_gives_them() -> None:
 
 def test_answers_without_members_of_the_body_have_none() -> None:
     renderer = ResponseRenderer(MODEL.operations["put_object"].output_shape, 200)
-    assert renderer.render({"ETag": '"x"'}) == (200, [(b"etag", b'"x"')], b"")
+    assert renderer.render({"ETag": '"x"'}) == (200, [(b"etag", b'"x"'), (b"content-length", b"0")], b"")
 
 
 def test_a_part_of_an_object_says_so_in_its_status() -> None:

@@ -136,8 +136,11 @@ class Endpoint:
             else:
                 output = await _run(served, call, values, receive)
             status, answer_headers, answer_content = served.render(output or {}, request_id)
-            answer_headers += errors.request_id_headers(model, request_id)
-            answer_headers += [(name.encode(), value.encode()) for name, value in call.headers.items()]
+            value = request_id.encode()
+            for name in served.service.id_headers:
+                answer_headers.append((name, value))
+            if call.headers:
+                answer_headers += [(name.encode(), text.encode()) for name, text in call.headers.items()]
             return status, answer_headers, answer_content
         except HungUp:
             raise
@@ -264,12 +267,11 @@ def _request_id() -> str:
 
 async def _send(scope: Scope, receive: Receive, send: Send, answer: Answer, request_id: str) -> None:
     status, headers, content = answer
-    if isinstance(content, bytes) and status not in (204, 304) and _header(headers, b"content-length") is None:
-        headers.append((b"content-length", str(len(content)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
     if isinstance(content, bytes):
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
         return
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     try:
         await streams.send_pieces(content, send, receive)
     except HungUp:

@@ -9,7 +9,7 @@ from botocore.model import OperationModel
 
 from .constraints import Violation, sentence
 from .models import Model, error_status
-from .rest import header_bytes
+from .rest import Answer, header_bytes, with_length
 from .rest_json import ResponseRenderer
 from .rest_xml import DECLARATION, element
 from .streams import Headers
@@ -55,6 +55,7 @@ class _Words:
     refused: str
     expired: tuple[str, int]
     unknown_token: tuple[str, int]
+    id_headers: tuple[bytes, ...] = (b"x-amzn-requestid",)
 
 
 _WORDS = {
@@ -78,6 +79,7 @@ _WORDS = {
         refused="AccessDenied",
         expired=("ExpiredToken", 400),
         unknown_token=("InvalidToken", 400),
+        id_headers=(b"x-amz-request-id", b"x-amz-id-2"),
     ),
     "query": _Words(
         malformed="MalformedQueryString",
@@ -127,15 +129,17 @@ def _first(model: Model, codes: Sequence[str]) -> str | None:
     return model.first_modelled(*codes) if model.protocol == "rest-json" else None
 
 
+def id_headers(model: Model | None) -> tuple[bytes, ...]:
+    """The headers in which a service names a request."""
+    return words(model).id_headers
+
+
 def request_id_headers(model: Model | None, request_id: str) -> Headers:
-    """The headers in which a service names the request."""
-    value = request_id.encode()
-    if model is not None and model.protocol == "rest-xml":
-        return [(b"x-amz-request-id", value), (b"x-amz-id-2", value)]
-    return [(b"x-amzn-requestid", value)]
+    """Those headers for one request."""
+    return [(name, request_id.encode()) for name in id_headers(model)]
 
 
-def render(fault: Fault, request_id: str, model: Model | None, resource: str = "") -> tuple[int, Headers, bytes]:
+def render(fault: Fault, request_id: str, model: Model | None, resource: str = "") -> Answer:
     """Status, headers and body of a fault; `model` is None where no service is known, `resource` is the path."""
     if model is None or model.protocol == "rest-json":
         status, headers, body = _render_json(fault, request_id, model)
@@ -148,7 +152,7 @@ def render(fault: Fault, request_id: str, model: Model | None, resource: str = "
     more = [(name.encode(), header_bytes(value)) for name, value in fault.headers.items()]
     if status == 304:  # has no body, and no type of one
         return status, [*request_id_headers(model, request_id), *more], b""
-    return status, [*headers, *request_id_headers(model, request_id), *more], body
+    return with_length(status, [*headers, *request_id_headers(model, request_id), *more], body)
 
 
 def _s3_error(fault: Fault, request_id: str, model: Model, resource: str) -> str:
@@ -193,4 +197,5 @@ def _render_json(fault: Fault, request_id: str, model: Model | None) -> tuple[in
     assert isinstance(content, bytes)
     if "message" not in members:
         content = orjson.dumps(orjson.loads(content) | {"message": fault.message})
-    return fault.status or error_status(shape), headers + extra, content
+    headers += [(name, value) for name, value in extra if name != b"content-length"]
+    return fault.status or error_status(shape), headers, content

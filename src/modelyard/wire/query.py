@@ -9,7 +9,7 @@ from typing import Any
 from botocore.model import OperationModel, Shape, StructureShape
 
 from . import scalars
-from .rest import Answer, Malformed, query_fields
+from .rest import Answer, Malformed, query_fields, with_length
 from .rest_xml import DECLARATION, element, element_writer
 from .scalars import Convert
 from .streams import Body
@@ -104,7 +104,7 @@ class ResponseRenderer:
         metadata = f"<ResponseMetadata>{element('RequestId', request_id)}</ResponseMetadata>"
         content = self._write(output) + metadata
         document = f'{DECLARATION}<{self._root} xmlns="{self._namespace}">{content}</{self._root}>'
-        return 200, [(b"content-type", b"text/xml")], document.encode("utf-8", "replace")
+        return with_length(200, [(b"content-type", b"text/xml")], document.encode("utf-8", "replace"))
 
 
 def _nothing(_: Any) -> str:

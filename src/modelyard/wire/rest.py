@@ -20,6 +20,7 @@ from .streams import Body, Headers
 Content = bytes | AsyncIterator[bytes]
 """The body of an answer: all of it, or its pieces as they come."""
 Answer = tuple[int, Headers, Content]
+"""Status, headers with lower-case names and content."""
 
 MAX_QUERY_FIELDS = 1000
 
@@ -273,11 +274,13 @@ class ResponseRenderer(ABC):
             elif self._payload is None or member != self._payload[0]:
                 raise ValueError(f"{self._name} has no member {member!r}")
         if self._payload is not None:
-            return status, headers, self._render_payload(output, headers)
+            return with_length(status, headers, self._render_payload(output, headers))
         if self._no_body:
-            return status, headers, b""
+            return with_length(status, headers, b"")
+        content = self._document(members)
         headers.append((b"content-type", self.content_type))
-        return status, headers, self._document(members)
+        headers.append((b"content-length", b"%d" % len(content)))
+        return status, headers, content
 
     def _render_payload(self, output: Mapping[str, Any], headers: Headers) -> Content:
         assert self._payload is not None
@@ -289,6 +292,13 @@ class ResponseRenderer(ABC):
             return _content(value)
         headers.append((b"content-type", self.content_type))
         return self.empty_payload if value is None else write(value)
+
+
+def with_length(status: int, headers: Headers, content: Content) -> Answer:
+    """An answer that tells the length of its content, unless it does already, or may not."""
+    if isinstance(content, bytes) and status not in (204, 304) and not any(n == b"content-length" for n, _ in headers):
+        headers.append((b"content-length", b"%d" % len(content)))
+    return status, headers, content
 
 
 def _content(value: Any) -> Content:

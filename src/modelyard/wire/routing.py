@@ -24,7 +24,9 @@ class UnknownPath(LookupError):
     signing_name: of the service whose path it would be; None if it could be anybody's.
     """
 
-    signing_name: str | None = None
+    def __init__(self, signing_name: str | None = None) -> None:
+        super().__init__()
+        self.signing_name = signing_name
 
 
 class WrongMethod(LookupError):
@@ -113,21 +115,7 @@ class Router(Generic[T]):
         A request with an unknown signing name, or none, is matched by its path alone. HEAD is answered as GET
         where the model has no operation for it. Raises `UnknownPath` or `WrongMethod`.
         """
-        root = self._by_signing_name.get(signing_name or "")
-        try:
-            return self._match(root or self._everything, method, raw_path, query, headers)
-        except UnknownPath as error:
-            if root is None and self._last is not None:
-                return self.match(self._last, method, raw_path, query, headers)
-            error.signing_name = signing_name
-            raise
-        except WrongMethod as wrong:
-            wrong.signing_name = signing_name
-            raise
-
-    def _match(
-        self, root: _Node[T], method: str, raw_path: str, query: bytes, headers: Sequence[tuple[bytes, bytes]]
-    ) -> tuple[T, Mapping[str, str]]:
+        root = self._by_signing_name.get(signing_name or "", self._everything)
         segments = raw_path.split("/")[1:]
         slash = bool(segments) and segments[-1] == ""
         if slash:
@@ -139,8 +127,13 @@ class Router(Generic[T]):
             by_method, values = found
             routes = by_method.get(method) or by_method["GET"]
             route = routes[0] if len(routes) == 1 else _choose(by_method, routes, values, query, headers)
-        except (UnicodeDecodeError, Malformed) as error:
-            raise UnknownPath from error
+        except (UnknownPath, UnicodeDecodeError, Malformed) as error:
+            if root is self._everything and self._last is not None:
+                return self.match(self._last, method, raw_path, query, headers)
+            raise UnknownPath(signing_name) from error
+        except WrongMethod as wrong:
+            wrong.signing_name = signing_name
+            raise
         return route.target, dict(zip(route.labels, values, strict=True)) if values else {}
 
     def _nothing(self, root: _Node[T], segments: list[str]) -> LookupError:
@@ -170,7 +163,7 @@ def _takes(by_method: dict[str, list[Route[T]]], method: str) -> bool:
 
 
 def _unquote(text: str) -> str:
-    return unquote(text, errors="strict") if "%" in text else text
+    return unquote(text, errors="strict")
 
 
 def _descend(node: _Node[T], segments: list[str], method: str) -> Found[T] | None:
@@ -182,9 +175,9 @@ def _descend(node: _Node[T], segments: list[str], method: str) -> Found[T] | Non
             child = node.label
             if child is None or not segment:
                 return None
-            values.append(_unquote(segment))
+            values.append(_unquote(segment) if "%" in segment else segment)
         node = child
-    return (node.routes, values) if _takes(node.routes, method) else None
+    return (node.routes, values) if method in node.routes else None
 
 
 def _walk(node: _Node[T], segments: list[str], at: int, method: str, values: list[str], slash: str) -> Found[T] | None:

@@ -76,7 +76,7 @@ class Service:
 
     `faults` translates an exception that a handler raised, None leaves it an internal error. `invalid` words the
     service's answer to values that its model refuses. `lenient` reads sloppy clients' values (`rest.RequestParser`).
-    `any_text` names the shapes whose patterns the service itself does not hold to.
+    `any_text` names the shapes to whose patterns and enums the service itself does not hold.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Service:
         self.faults = faults
         self.invalid = invalid or self._invalid
         self.lenient = lenient
+        self.id_headers = errors.id_headers(self.model)
         self.constraints = Constraints(any_text)
 
     def _invalid(self, violations: Sequence[Violation]) -> Fault:
