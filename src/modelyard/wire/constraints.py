@@ -119,7 +119,7 @@ _TRANSLATIONS: Mapping[str, tuple[str, str | None]] = {
 
 
 class Constraints:
-    """The checks of a model's shapes, compiled at first use. The patterns of the shapes `any_text` are not checked."""
+    """The checks of a model's shapes, compiled at first use; not the patterns and enums of the shapes `any_text`."""
 
     def __init__(self, any_text: Collection[str] = ()) -> None:
         self._any_text = any_text
@@ -238,7 +238,7 @@ class Constraints:
         check_length, hidden = _length(shape), _hidden(shape)
         pattern = self._pattern(shape)
         longest = shape.metadata.get("max")
-        enum = frozenset(shape.enum)
+        enum = frozenset(() if shape.name in self._any_text else shape.enum)
         choices = f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
 
         def check(value: Any, path: str, found: list[Violation]) -> None:
