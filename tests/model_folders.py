@@ -21,3 +21,12 @@ def write_weights(file: Path, values: int) -> None:
     """One tensor of zeros."""
     header = json.dumps({"x": {"dtype": "F32", "shape": [values], "data_offsets": [0, 4 * values]}}).encode()
     file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4 * values))
+
+
+def write_adapter(folder: Path, base: str, base_path: str = "/somewhere/else") -> Path:
+    """What a customization job leaves, as far as the server looks at it: an adapter of zeros."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "modelyard.json").write_text(json.dumps({"base": base_path, "kind": "adapter"}))
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": base}))
+    write_weights(folder / "adapter_model.safetensors", 10)
+    return folder

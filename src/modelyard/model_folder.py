@@ -65,6 +65,17 @@ def inspect(path: Path, allow_remote_code: bool = False) -> ModelFolder:
     )
 
 
+def inspect_adapter(path: Path) -> None:
+    """BadModel unless the folder holds a PEFT adapter in safetensors."""
+    if not path.is_dir():
+        raise BadModel(f"{path}: there is no such folder")
+    _refuse_pickles(path)
+    _json(path, "adapter_config.json", "PEFT's save_pretrained writes it")
+    if not (path / "adapter_model.safetensors").is_file():
+        raise BadModel(f"{path / 'adapter_model.safetensors'}: there is no such file; PEFT's save_pretrained writes it")
+    _parameters(path / "adapter_model.safetensors")
+
+
 def _refuse_pickles(path: Path) -> None:
     found = sorted(file.name for file in path.iterdir() if file.suffix.lower() in PICKLES)
     if found:

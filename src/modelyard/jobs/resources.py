@@ -1,17 +1,26 @@
 """Resources: the nouns that are no jobs, each a row with a document and the few facts that it is looked up by."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, or_, select, update
 
 from modelyard.database import Database, Query
-from modelyard.jobs import listing
+from modelyard.jobs import listing, tags
 from modelyard.jobs.listing import Page, Search
 from modelyard.jobs.model import DELETED, RESERVED, AlreadyExists, NotFound, Owner, Resource
 from modelyard.jobs.store import now
 from modelyard.tables import resources
+
+
+class InUse(Exception):
+    """A resource cannot be deleted; `by` is what rests on it."""
+
+    def __init__(self, by: Resource) -> None:
+        super().__init__(f"{by.kind} {by.name or by.id}")
+        self.by = by
+
 
 EVERYONE = Owner("", "")
 """Owns what all accounts see in all regions."""
@@ -49,19 +58,61 @@ class Resources:
         """
         return [_resource(row) for row in self._database.read(_RESTING_ON, base=base)]
 
-    async def create(self, resource: Resource, token: str | None = None) -> Resource:
-        """Keeps a `new` resource; AlreadyExists if its id, its name or the token is taken."""
-        await self._database.write(lambda connection: add(connection, resource, token))
+    async def create(
+        self,
+        resource: Resource,
+        token: str | None = None,
+        needs: Resource | None = None,
+        tagged: Mapping[str, str] | None = None,
+    ) -> Resource:
+        """Keeps a `new` resource, with its tags under the ARN in its document.
+
+        AlreadyExists if its id, its name or the token is taken, NotFound if the one that it `needs` is gone.
+        """
+
+        def work(connection: Connection) -> None:
+            add(connection, resource, token)
+            if needs is not None:
+                require(connection, needs)
+            if tagged:
+                tags.put(connection, resource.document["arn"], tagged)
+
+        await self._database.write(work)
         return self.get(resource.owner, resource.kind, resource.id)
 
-    async def change(self, resource: Resource, **values: Any) -> Resource:
-        """Gives some of status, name, base, root and document new values; AlreadyExists if the name is taken."""
-        await self._database.write(lambda connection: change(connection, resource, **values))
+    async def change(self, resource: Resource, needs: Resource | None = None, **values: Any) -> Resource:
+        """Gives some of status, name, base, root and document new values.
+
+        AlreadyExists if the name is taken, NotFound if the resource is gone, or the one that it `needs` now.
+        """
+
+        def work(connection: Connection) -> None:
+            for one in (resource, *([needs] if needs else [])):
+                require(connection, one)
+            change(connection, resource, **values)
+
+        await self._database.write(work)
         return self.get(resource.owner, resource.kind, resource.id)
 
-    async def delete(self, resource: Resource) -> None:
-        """Forgets a resource; its name is free again."""
-        await self._database.write(lambda connection: remove(connection, resource.owner, resource.kind, resource.id))
+    async def delete(self, resource: Resource, in_use: Callable[[Resource], bool] = lambda _: False) -> None:
+        """Forgets a resource and its tags; its name is free again. InUse if one of those that rest on it is in use."""
+
+        def work(connection: Connection) -> None:
+            _refuse_in_use(connection, resource, in_use)
+            tags.drop(connection, resource.document.get("arn", ""))
+            remove(connection, resource.owner, resource.kind, resource.id)
+
+        await self._database.write(work)
+
+    async def hide(self, resource: Resource, in_use: Callable[[Resource], bool]) -> None:
+        """Like `delete`, but keeps the row as DELETED, until what belongs to it is gone as well."""
+
+        def work(connection: Connection) -> None:
+            _refuse_in_use(connection, resource, in_use)
+            tags.drop(connection, resource.document["arn"])
+            change(connection, resource, status=DELETED, name=None)
+
+        await self._database.write(work)
 
     def all_of(self, kind: str) -> list[Resource]:
         """Those of all owners, the oldest first."""
@@ -91,6 +142,20 @@ def new(
     """A resource that is not kept yet."""
     created = now()
     return Resource(0, owner, kind, id, name, status, base, root, document, created, created)
+
+
+def row(connection: Connection, owner: Owner, kind: str, id: str) -> Resource:
+    """The resource with this id, whatever its status, within a transaction; NotFound if there is none."""
+    found = connection.execute(_ALL.where(*_owned(owner, kind), resources.c.id == id)).first()
+    if found is None:
+        raise NotFound(id)
+    return _resource(found)
+
+
+def require(connection: Connection, resource: Resource) -> None:
+    """NotFound unless a resource is still there, and stands as it did: for a transaction that relies on it."""
+    if row(connection, resource.owner, resource.kind, resource.id).status != resource.status:
+        raise NotFound(resource.id)
 
 
 def add(connection: Connection, resource: Resource, token: str | None = None) -> None:
@@ -135,6 +200,14 @@ def change(connection: Connection, resource: Resource, **values: Any) -> None:
 def remove(connection: Connection, owner: Owner, kind: str, id: str) -> None:
     """`Resources.delete` within a transaction."""
     connection.execute(delete(resources).where(*_owned(owner, kind), resources.c.id == id))
+
+
+def _refuse_in_use(connection: Connection, resource: Resource, in_use: Callable[[Resource], bool]) -> None:
+    arn = resource.document.get("arn")
+    resting = _ALL.where(or_(resources.c.base == arn, resources.c.root == arn), resources.c.status != DELETED)
+    for row in connection.execute(resting) if arn else ():
+        if in_use(one := _resource(row)):
+            raise InUse(one)
 
 
 def _owned(owner: Owner, kind: str) -> tuple[ColumnElement[bool], ...]:

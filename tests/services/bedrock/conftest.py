@@ -1,14 +1,14 @@
 """A server's worth of Bedrock, a base model, and clients whose answers are held against the service's own model."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.boto import Clients, Loop
-from tests.conftest import kill_all_of
-from tests.model_folders import write_model
+from tests.conftest import kill_all_of, wait_for
+from tests.model_folders import write_adapter, write_model
 
 from modelyard.app import Application
 from modelyard.settings import Settings
@@ -72,6 +72,21 @@ def server(loop: Loop, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
+def working(loop: Loop, tmp_path: Path) -> Iterator[Server]:
+    """A server that does its jobs."""
+    server = Server(loop, tmp_path / "data", supervised=True)
+    server.add_model()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client(working: Server, client_for: Clients) -> Any:
+    """A client of the server that does its jobs."""
+    return checked(client_for(working.application.endpoint, "bedrock"))
+
+
+@pytest.fixture
 def bedrock(server: Server, client_for: Clients) -> Any:
     return checked(client_for(server.application.endpoint, "bedrock"))
 
@@ -91,6 +106,27 @@ def checked(client: Any) -> Any:
     for operation in model.operations.values():
         client.meta.events.register(f"after-call.bedrock.{operation.name}", check)
     return client
+
+
+def ended(get: Callable[[], dict[str, Any]], member: str = "status", seconds: float = 60) -> dict[str, Any]:
+    """What Get answers when a job or a model is no longer on its way."""
+
+    def look() -> dict[str, Any] | None:
+        answer = get()
+        return None if answer[member] in ("InProgress", "Creating", "Stopping") else answer
+
+    found = wait_for(look, seconds)
+    assert isinstance(found, dict)
+    return found
+
+
+def bring_model(server: Server, client: Any, name: str = "brought", **changes: Any) -> str:
+    """The ARN of a custom model: an adapter that a job made elsewhere."""
+    write_adapter(server.object("s3://data/adapter"), BASE)
+    source = {"s3DataSource": {"s3Uri": "s3://data/adapter"}}
+    arn = client.create_custom_model(modelName=name, modelSourceConfig=source, **changes)["modelArn"]
+    assert ended(lambda: client.get_custom_model(modelIdentifier=arn), "modelStatus")["modelStatus"] == "Active"
+    return str(arn)
 
 
 def customization(**changes: Any) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """What the resources of Bedrock work on, and the checks that they share."""
 
 import asyncio
+import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from modelyard.jobs.base_models import BaseModels
@@ -25,6 +27,7 @@ from modelyard.wire.errors import Fault
 DEFAULT_PAGE = 100
 """Items of a page where the request does not say."""
 LONGEST_MESSAGE = 2048
+SMALL_BYTES = 1024 * 1024
 COUNTED_BYTES = 64 * 1024 * 1024
 """Larger files are not read to count their rows: they have many."""
 
@@ -45,7 +48,7 @@ class Backend:
     storage: Storage
     buckets: Buckets
     folder: Callable[[str], Path]
-    remove: Callable[[str], Any]
+    remove: Callable[[str], Awaitable[None]]
     wake: Callable[[], None]
     slots: int
 
@@ -75,6 +78,16 @@ class Backend:
             pass
         raise not_found(call, kind, identifier)
 
+    async def discard(self, resource: Resource, in_use: Callable[[Resource], bool] = lambda _: False) -> None:
+        """Deletes a resource and its folder. InUse if one of those that rest on it is in use.
+
+        What an earlier deletion left, since the server ended meanwhile, is finished too.
+        """
+        await self.resources.hide(resource, in_use)
+        for left in self.resources.deleted(resource.kind):
+            await self.remove(left.document["folder"])
+            await self.resources.delete(left)
+
     async def check_readable(self, call: Call, member: str, uri: str, folder: bool = False) -> None:
         """Faults unless the caller may read the file (or `folder`, or either) at `uri`."""
         bucket, key = _place(member, uri)
@@ -90,6 +103,16 @@ class Backend:
         if kind is Kind.FOLDER and not folder:
             reason = "Check the input data S3 Uris (Uri should be a file, not a directory) and retry request"
             raise Fault("ValidationException", f"Invalid training input data configuration. {reason}: {member}: {uri}")
+
+    async def read_json(self, uri: str) -> dict[str, Any] | None:
+        """The JSON object in a small file; None if there is none, or no such file."""
+        with TemporaryDirectory() as folder:
+            try:
+                path = await self.storage.fetch(uri, Path(folder) / "fetched")
+                found = json.loads(path.read_bytes()) if path.stat().st_size <= SMALL_BYTES else None
+            except (ObjectError, OSError, ValueError, RecursionError):
+                return None
+        return found if isinstance(found, dict) else None
 
     async def count_rows(self, uri: str) -> int | None:
         """The lines of a file, or a large number for a large file; None if it does not lie on this machine."""

@@ -29,32 +29,15 @@ from modelyard.services.bedrock.backend import (
     search,
     tag_values,
 )
-from modelyard.services.bedrock.customization_plan import Base, place, plan, validation_data
+from modelyard.services.bedrock.customization_plan import Base, plan, validation_data
 from modelyard.services.bedrock.foundation_models import CUSTOMIZATION_WORDS, find_foundation_model
-from modelyard.services.bedrock.requests import created, facts, replayed, reserve
-from modelyard.services.bedrock.weights import ACTIVE, ADAPTER, CUSTOM_MODEL, FULL, root, weights
-from modelyard.storage.names import join
+from modelyard.services.bedrock.requests import STATUS_WORDS, STATUSES, created, facts, replayed, reserve
+from modelyard.services.bedrock.weights import ACTIVE, ADAPTER, CUSTOM_MODEL, FULL, place, root, weights
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
 
 KIND = "model customization"
 CUSTOMIZATIONS = {word: customization for customization, word in CUSTOMIZATION_WORDS.items()}
-
-STATUS_WORDS = {
-    Status.QUEUED: "InProgress",
-    Status.RUNNING: "InProgress",
-    Status.STOPPING: "Stopping",
-    Status.STOPPED: "Stopped",
-    Status.COMPLETED: "Completed",
-    Status.FAILED: "Failed",
-}
-STATUSES = {
-    "InProgress": (Status.QUEUED, Status.RUNNING),
-    "Stopping": (Status.STOPPING,),
-    "Stopped": (Status.STOPPED,),
-    "Completed": (Status.COMPLETED,),
-    "Failed": (Status.FAILED,),
-}
 
 
 class CustomizationJobs:
@@ -125,7 +108,7 @@ class CustomizationJobs:
             base = self._custom_base(call, identifier)
         else:
             model = find_foundation_model(self._backend, identifier, code="ValidationException")
-            base = Base(model, arns.foundation_model(call.region, model.id), Path(model.path), None, None)
+            base = Base(model, arns.foundation_model(call.region, model.id), Path(model.path))
         if customization not in base.model.customizations:
             served = ", ".join(CUSTOMIZATION_WORDS[one] for one in base.model.customizations) or "none"
             asked = CUSTOMIZATION_WORDS[customization]
@@ -145,7 +128,7 @@ class CustomizationJobs:
             raise Fault("ResourceNotFoundException", reason) from None
         full = found.document["form"] == FULL
         rests_on = found.document["arn"] if full else found.document["rests_on"]
-        return Base(model, found.document["arn"], folder, adapter, rests_on)
+        return Base(model, found.document["arn"], folder, adapter, rests_on, found)
 
     async def _check_data(self, call: Call, request: Mapping[str, Any], customization: str) -> None:
         """Faults unless the data can be read and the output written. Distillation takes folders too."""
@@ -184,6 +167,8 @@ class CustomizationJobs:
         stages = plan(request, base, customization, read, self._teacher(request), id, model_id, self._backend.slots)
 
         def within(connection: Connection) -> None:
+            if base.custom is not None:
+                resources.require(connection, base.custom)
             reserve(connection, model)
             tags.put(connection, arn, job_tags)
 
@@ -292,7 +277,7 @@ def _model(job: Job, id: str) -> Resource:
     asked = job.request
     document = {
         "arn": facts(job)["modelArn"],
-        "weights": join(place(id), "model"),
+        "folder": place(id),
         "form": facts(job)["form"],
         "rests_on": facts(job)["rests_on"],
         "described": {

@@ -7,8 +7,9 @@ from typing import Any
 
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.base_models import BaseModel
-from modelyard.jobs.model import Keep, Stage
+from modelyard.jobs.model import Keep, Resource, Stage
 from modelyard.services.bedrock.hyperparameters import Hyperparameters
+from modelyard.services.bedrock.weights import place
 from modelyard.storage.names import join
 
 MOST_RECORDS = {"fine-tuning": 10_000, "continued-pre-training": 100_000, "distillation": 15_000}
@@ -28,13 +29,15 @@ class Base:
     """What a job begins with: full weights, maybe an adapter to them, and what they are called.
 
     arn: of what the request named. rests_on: the ARN of the custom model whose full weights these are, if any.
+    custom: the custom model that the request named, if it named one.
     """
 
     model: BaseModel
     arn: str
     folder: Path
-    adapter: Path | None
-    rests_on: str | None
+    adapter: Path | None = None
+    rests_on: str | None = None
+    custom: Resource | None = None
 
 
 def plan(
@@ -109,8 +112,3 @@ def _limits(model: BaseModel, customization: str) -> dict[str, int]:
 def validation_data(request: Mapping[str, Any]) -> list[str]:
     """The URIs of the validation data."""
     return [one["s3Uri"] for one in request.get("validationDataConfig", {}).get("validators", [])]
-
-
-def place(model_id: str) -> str:
-    """The URI under which the training publishes a custom model."""
-    return f"modelyard://models/custom/{model_id}"

@@ -9,13 +9,30 @@ from typing import Any
 from sqlalchemy import Connection
 
 from modelyard.jobs import resources
-from modelyard.jobs.model import AlreadyExists, Job, Resource, Stage
+from modelyard.jobs.model import AlreadyExists, Job, Resource, Stage, Status
 from modelyard.jobs.store import Within
 from modelyard.services.bedrock.backend import Backend, owner
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
 FACTS = "modelyard"
+
+STATUS_WORDS = {
+    Status.QUEUED: "InProgress",
+    Status.RUNNING: "InProgress",
+    Status.STOPPING: "Stopping",
+    Status.STOPPED: "Stopped",
+    Status.COMPLETED: "Completed",
+    Status.FAILED: "Failed",
+}
+STATUSES = {
+    "InProgress": (Status.QUEUED, Status.RUNNING),
+    "Stopping": (Status.STOPPING,),
+    "Stopped": (Status.STOPPED,),
+    "Completed": (Status.COMPLETED,),
+    "Failed": (Status.FAILED,),
+}
+"""Where jobs of a status of Bedrock's stand in the core."""
 
 
 def facts(job: Job) -> dict[str, Any]:
@@ -31,6 +48,15 @@ def replayed(backend: Backend, call: Call, kind: str, request: Mapping[str, Any]
     if job is not None and _asked(job.request) != request:
         raise token_reused(str(token))
     return job
+
+
+def replayed_resource(backend: Backend, call: Call, kind: str, request: Mapping[str, Any]) -> Resource | None:
+    """`replayed` for what is no job: its document has the request."""
+    token = request.get("clientRequestToken")
+    found = backend.resources.with_token(owner(call), kind, token) if token else None
+    if found is not None and found.document["request"] != request:
+        raise token_reused(str(token))
+    return found
 
 
 async def created(

@@ -13,12 +13,11 @@ from modelyard.jobs.model import NotFound, Owner, Resource
 from modelyard.jobs.on_demand import ServedModel
 from modelyard.services.bedrock import arns
 from modelyard.services.bedrock.backend import Backend
-from modelyard.services.bedrock.weights import ACTIVE, CUSTOM_MODEL, root, weights
+from modelyard.services.bedrock.deployments import DEPLOYMENT
+from modelyard.services.bedrock.imported_models import IMPORTED_MODEL
+from modelyard.services.bedrock.provisioned_throughput import PROVISIONED
+from modelyard.services.bedrock.weights import ACTIVE, CUSTOM_MODEL, root, weights, weights_folder
 from modelyard.wire.errors import Fault
-
-DEPLOYMENT = "custom model deployment"
-PROVISIONED = "provisioned model"
-IMPORTED_MODEL = "imported model"
 
 IMPORTED_FAMILY = "llama"
 """Imported models take the bodies of several families, this one's first of all."""
@@ -123,7 +122,7 @@ class Resolver:
         return self._custom(self._model(provisioned), provisioned.document["arn"])
 
     def _imported(self, model: Resource) -> ServedModel:
-        folder = self._backend.folder(model.document["weights"])
+        folder = weights_folder(self._backend, model)
         return ServedModel(folder, None, IMPORTED_FAMILY, model.document["arn"], model.document["instruct"])
 
     def _model(self, pointer: Resource) -> Resource:
