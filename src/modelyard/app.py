@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -39,15 +40,24 @@ from modelyard.services.bedrock_runtime.service import bedrock_runtime
 from modelyard.services.neptune_ml import endpoints
 from modelyard.services.neptune_ml.backend import Backend
 from modelyard.services.neptune_ml.service import neptune_ml
+from modelyard.services.s3.backend import Backend as S3Backend
+from modelyard.services.s3.service import s3
 from modelyard.settings import Settings
 from modelyard.storage.base import Storage
 from modelyard.storage.buckets import Buckets
 from modelyard.storage.endpoint import BadEndpoint, S3Endpoint
 from modelyard.storage.folders import Folders
+from modelyard.storage.listing import Listing
+from modelyard.storage.objects import Objects
 from modelyard.storage.places import Places
+from modelyard.storage.tree import Tree
+from modelyard.storage.uploads import Uploads
 from modelyard.wire.endpoint import Endpoint, Service
 
 log = logging.getLogger(__name__)
+
+FILE_THREADS = 8
+"""Threads that read and write objects. A disk, or its cache, has no more to give to more of them."""
 
 
 class DataFolderTaken(Exception):
@@ -63,7 +73,7 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         folder = settings.data_dir.resolve()
-        for name in ("objects", "tasks", "residents", "models"):
+        for name in ("objects", "uploads", "tasks", "residents", "models"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.database = Database(folder / "modelyard.db")
         self.store = Store(self.database)
@@ -107,11 +117,15 @@ class Application:
             idle_seconds=60 * settings.model_idle_minutes,
             kept=self.resolver.kept,
         )
+        self.tree = Tree(folder / "objects", folder / "uploads")
+        self.file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")
         self.endpoint = Endpoint(self._services(settings), self.pages.routes, max_body=settings.max_body)
 
     def close(self) -> None:
         """Ends the parts; tasks go on."""
         self.connections.close()
+        self.file_threads.shutdown()
+        self.tree.close()
         self.database.close()
 
     def _services(self, settings: Settings) -> list[Service]:
@@ -135,9 +149,15 @@ class Application:
             neptune_ml(backend),
             bedrock(self.bedrock, invocation_jobs),
             bedrock_runtime(self.resolver.resolve, self.on_demand),
+            s3(self._s3(settings)),
             Service("sagemaker-runtime", sagemaker_runtime.handlers(self._serving, self.connections)),
             *(Service(name, {}) for name in unserved),
         ]
+
+    def _s3(self, settings: Settings) -> S3Backend:
+        objects = Objects(self.tree, self.file_threads)
+        uploads = Uploads(objects, settings.data_dir.resolve() / "uploads")
+        return S3Backend(objects, uploads, Listing(self.tree), self.buckets, self.store.will_publish)
 
     def _serving(self, account: str, region: str, name: str) -> sagemaker_runtime.ServedEndpoint | None:
         """The endpoint that a request of the SageMaker runtime names, by id or by name."""

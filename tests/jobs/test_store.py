@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ class TestGet:
                 jobs.get(other, "test", "j")
         with pytest.raises(NotFound):
             jobs.get(US, "another kind", "j")
+
+
+class TestPlans:
+    def test_tell_where_something_will_be_published(self, jobs: Store) -> None:
+        stages = [replace(PLAN[0], name=name, publish=f"s3://{name}/out/a") for name in ("first", "second")]
+        asyncio.run(jobs.create(US, "test", "j", {}, stages))
+        assert [bucket for bucket in ("first", "second", "fir", "out", "bucket") if jobs.will_publish(bucket)] == [
+            "first",
+            "second",
+        ]
+        (claim,) = asyncio.run(jobs.claim(free=1))
+        asyncio.run(jobs.complete(claim, {}))
+        assert not jobs.will_publish("first")
+        assert jobs.will_publish("second")
 
 
 class TestNames:

@@ -108,6 +108,10 @@ class Store:
         """Kind and id of the owner's jobs that have this id or this name, newest first."""
         return self._database.read(_CALLED, account=owner.account, region=owner.region, name=name)
 
+    def will_publish(self, bucket: str) -> bool:
+        """Whether a stage that has not ended is to publish something into a bucket."""
+        return bool(self._database.read(_WILL_PUBLISH, start=f'"publish":"s3://{bucket}/'))
+
     def standing(self, task: str) -> Standing:
         """How a task stands; NotFound if there is no such task."""
         rows = self._database.read(_STANDING, task=task)
@@ -417,6 +421,12 @@ _CALLED = Query(
     select(jobs.c.kind, jobs.c.id)
     .where(*_OWNED, or_(jobs.c.id == bindparam("name"), jobs.c.name == bindparam("name")))
     .order_by(jobs.c.key.desc())
+)
+_WILL_PUBLISH = Query(
+    select(tasks.c.id)
+    .where(or_(*(tasks.c.status == status for status in Status if not status.final)))
+    .where(tasks.c.stage.contains(bindparam("start")))
+    .limit(1)
 )
 _STANDING = Query(select(tasks.c.status, tasks.c.attempt).where(tasks.c.id == bindparam("task")))
 _FREE = (

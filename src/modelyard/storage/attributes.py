@@ -21,6 +21,7 @@ _HEAD = struct.Struct("<qq16s")
 _NONE_KEPT = (errno.ENOTSUP, errno.EPERM)
 _TOO_LONG = (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
 _SMALL = 2048
+_MOST_PARTS = 10_000
 _SPREAD = 0x9E3779B97F4A7C15
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -158,10 +159,17 @@ def _decode(data: bytes) -> tuple[int, int, Attributes]:
         _strings(values.get("m", {})),
         _strings(values.get("c", {})),
         _string(values.get("t", "FULL_OBJECT")),
-        tuple((int(count), int(size)) for count, size in values.get("p", ())),
+        _runs(values.get("p", ())),
         _string(values.get("u", "")),
     )
     return size, changed, attributes
+
+
+def _runs(values: Any) -> tuple[tuple[int, int], ...]:
+    runs = tuple((int(count), int(size)) for count, size in values)
+    if sum(count for count, _ in runs) > _MOST_PARTS or any(count < 0 or size < 0 for count, size in runs):
+        raise ValueError
+    return runs
 
 
 def _strings(values: Any) -> dict[str, str]:

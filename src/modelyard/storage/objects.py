@@ -66,10 +66,13 @@ class Objects:
         algorithms: Iterable[str],
         describe: Describe,
         allow: Allow | None = None,
+        most: int | None = None,
     ) -> Object:
-        """Makes an object of a body. NoSuchBucket, ObjectError, OSError, or what `describe` and `allow` raise."""
+        """Makes an object of a body, of at most so many bytes. NoSuchBucket, ObjectError, TooLong, OSError, or what
+        `describe` and `allow` raise.
+        """
         draft = self._name()
-        sink = Sink(partial(self._start, place, draft), algorithms)
+        sink = Sink(partial(self._start, place, draft), algorithms, most=most)
 
         def publish(file: int) -> Object:
             return self._publish(draft, file, place, describe(sink.digests()), allow)

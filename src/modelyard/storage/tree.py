@@ -78,8 +78,29 @@ class Tree:
     def make_bucket(self, name: str, described: Attributes) -> None:
         """Makes a bucket's folder; FileExistsError."""
         os.mkdir(name, dir_fd=self.root)
-        with self.bucket(name) as folder:
+        with self.bucket(name) as folder, suppress(OSError):  # which says no more than what is assumed without
             attributes.mark_folder(folder, described)
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """The names of all buckets, sorted, and when each was made: seconds since the epoch."""
+        with os.scandir(self.root) as entries:
+            names = sorted(entry.name for entry in entries if is_bucket(entry.name))
+        found = []
+        for name in names:
+            with suppress(NoSuchBucket):
+                found.append((name, self._made(name)))
+        return found
+
+    def describe_bucket(self, name: str) -> Attributes:
+        """What a bucket was made with; nothing for one that was made by hand. NoSuchBucket."""
+        with self.bucket(name) as folder:
+            made = attributes.read_folder(folder)
+            return made.attributes if made is not None else Attributes()
+
+    def _made(self, name: str) -> float:
+        with self.bucket(name) as folder:
+            made = attributes.read_folder(folder)
+            return made.changed / 1e9 if made is not None else os.fstat(folder).st_mtime
 
     def remove_bucket(self, name: str) -> None:
         """Deletes a bucket, with folders in it that hold nothing. NoSuchBucket, NotEmpty."""

@@ -136,6 +136,10 @@ class Uploads:
         """Gives an upload up. NoSuchUpload."""
         await self._objects.run(self._abort, place, id)
 
+    async def abort_all(self, bucket: str) -> None:
+        """Gives all uploads to a bucket up, which may be gone."""
+        await self._objects.run(self._abort_all, bucket)
+
     async def parts(self, place: Place, id: str) -> tuple[Upload, list[Part]]:
         """An upload, and what has arrived of it, by number. NoSuchUpload."""
         parts = await self._objects.run(self._find, place, id)
@@ -242,7 +246,14 @@ class Uploads:
 
     def _to_bucket(self, bucket: str) -> list[Upload]:
         with self._objects.tree.bucket(bucket):
-            pass
+            return sorted(self._begun(bucket), key=lambda one: (one.key, one.started, one.id))
+
+    def _abort_all(self, bucket: str) -> None:
+        for upload in self._begun(bucket):
+            with suppress(NoSuchUpload):
+                self._abort(Place(bucket, upload.key), upload.id)
+
+    def _begun(self, bucket: str) -> list[Upload]:
         found = []
         for id in os.listdir(self._folder):
             if _ID.fullmatch(id):
@@ -250,7 +261,7 @@ class Uploads:
                     found.append(self._load(id, Parts).upload)
                 except (OSError, ValueError):
                     continue
-        return sorted((one for one in found if one.bucket == bucket), key=lambda one: (one.key, one.started, one.id))
+        return [upload for upload in found if upload.bucket == bucket]
 
     def _sweep(self) -> None:
         """Deletes what uploads left that were never begun, completed or touched for long."""
