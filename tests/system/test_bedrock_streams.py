@@ -83,7 +83,7 @@ def test_the_first_text_comes_long_before_the_last(runtime: Any) -> None:
     began = time.monotonic()
     moments = [(time.monotonic() - began, next(iter(event))) for event in stream(runtime, 400)]
     texts = [moment for moment, kind in moments if kind == "contentBlockDelta"]
-    assert len(texts) > 50
+    assert len(texts) > 10
     assert texts[0] < texts[-1] / 4
     assert moments[-1][1] == "metadata"
 
@@ -94,7 +94,7 @@ def test_readers_who_hang_up_leave_their_places_to_others(runtime: Any, server: 
         opened.close()
     began = time.monotonic()
     assert len(list(stream(runtime, 5))) > 3
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_an_answer_that_nobody_waits_for_any_more_is_not_made(server: Server) -> None:

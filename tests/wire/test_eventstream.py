@@ -10,19 +10,19 @@ from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import EventStreamError
 from botocore.model import OperationModel
 from botocore.parsers import create_parser
+from tests.boto import Clients
 from tests.wire.shapes import EVENT_STREAMS, Maker
 
-from modelyard.wire import rest_json
+from modelyard.wire import rest_json, rest_xml
+from modelyard.wire.endpoint import Call, Endpoint, Service
 from modelyard.wire.errors import Fault
 from modelyard.wire.eventstream import EventStream, Frames, message
 from modelyard.wire.models import SERVICES, Model
 
+_RENDERERS: dict[str, Any] = {"rest-json": rest_json.ResponseRenderer, "rest-xml": rest_xml.ResponseRenderer}
 FILLS = (0.0, 1.0, 0.5, 0.3)
 STREAMS = [
-    operation
-    for name in SERVICES
-    for operation in Model(name).operations.values()
-    if operation.has_event_stream_output and operation.service_model.protocol == "rest-json"
+    operation for name in SERVICES for operation in Model(name).operations.values() if operation.has_event_stream_output
 ]
 
 
@@ -31,7 +31,7 @@ def of(name: str) -> OperationModel:
 
 
 def codec(operation: OperationModel) -> EventStream:
-    return EventStream(operation.get_event_stream_output(), rest_json.ResponseRenderer)
+    return EventStream(operation.get_event_stream_output(), _RENDERERS[operation.service_model.protocol])
 
 
 class Raw:
@@ -52,7 +52,7 @@ def read(operation: OperationModel, data: bytes, size: int = 7) -> Read:
 
 def test_the_services_streams_are_all_covered() -> None:
     assert {operation.name for operation in STREAMS} <= EVENT_STREAMS
-    assert len(STREAMS) == 4
+    assert {operation.service_model.protocol for operation in STREAMS} == {"rest-json", "rest-xml"}
 
 
 @pytest.mark.parametrize("operation", STREAMS, ids=lambda operation: operation.name)
@@ -65,7 +65,7 @@ def test_botocore_reads_every_event_of_every_stream(operation: OperationModel) -
     for event in events:
         for name, shape in operation.get_event_stream_output().members[next(iter(event))].members.items():
             if shape.serialization.get("eventpayload"):
-                event[next(iter(event))].setdefault(name, b"")
+                event[next(iter(event))].setdefault(name, b"" if shape.type_name == "blob" else {})
     assert list(read(operation, data)) == events
 
 
@@ -164,3 +164,43 @@ def test_a_closed_stream_ends_the_work_even_before_its_first_frame_was_taken() -
             assert work.closed
 
     asyncio.run(check())
+
+
+@pytest.fixture
+def runtime(client_for: Clients) -> Any:
+    """A client of a service whose every stream and header tells what was asked."""
+
+    async def stream(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+        count, _, error = request["modelId"].partition("-")
+        return {"stream": Work(int(count), Fault(error, "it broke") if error else None).events()}
+
+    async def invoke(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+        call.headers["x-amzn-bedrock-input-token-count"] = "5"
+        return {"body": request["modelId"].encode(), "contentType": "text/plain"}
+
+    handlers = {"converse_stream": stream, "invoke_model": invoke}
+    return client_for(
+        Endpoint([Service("bedrock-runtime", handlers, any_text=["InvokeModelIdentifier"])]), "bedrock-runtime"
+    )
+
+
+def test_a_handlers_events_reach_boto3(runtime: Any) -> None:
+    answer = runtime.converse_stream(modelId="3")
+    assert answer["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "application/vnd.amazon.eventstream"
+    assert len(list(answer["stream"])) == 3
+    assert list(runtime.converse_stream(modelId="0")["stream"]) == []
+
+
+def test_a_stream_that_does_not_begin_is_an_ordinary_error(runtime: Any) -> None:
+    with pytest.raises(runtime.exceptions.ThrottlingException, match="it broke"):
+        runtime.converse_stream(modelId="0-ThrottlingException")
+    with pytest.raises(EventStreamError, match="throttlingException"):
+        list(runtime.converse_stream(modelId="1-ThrottlingException")["stream"])
+
+
+def test_a_handler_may_add_headers_and_a_service_forgo_a_pattern(runtime: Any) -> None:
+    answer = runtime.invoke_model(modelId="no such/model", body=b"")
+    assert answer["body"].read() == b"no such/model"
+    assert answer["ResponseMetadata"]["HTTPHeaders"]["x-amzn-bedrock-input-token-count"] == "5"
+    with pytest.raises(runtime.exceptions.ValidationException, match="pattern"):
+        runtime.converse_stream(modelId="no such/model")

@@ -78,7 +78,7 @@ def _renderer(event: StructureShape, protocol: type[ResponseRenderer]) -> _Rende
     renderer = protocol(event.members[marked] if marked else event, 200)
 
     def render(value: Mapping[str, Any]) -> tuple[EventHeaders, bytes]:
-        _, _, payload = renderer.render(value[marked] if marked else value)
+        _, _, payload = renderer.render(value.get(marked, {}) if marked else value)
         assert isinstance(payload, bytes)
         return [(":content-type", renderer.content_type.decode())], payload
 
