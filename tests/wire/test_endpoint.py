@@ -209,7 +209,7 @@ def test_a_signed_request_goes_by_its_scope_and_an_unsigned_one_by_the_arn(send:
 )
 def test_identity(send: Send, recorder: Recorder, authorization: str, account: str, region: str) -> None:
     service = Service("neptunedata", {"get_ml_model_training_job": recorder.get})
-    endpoint = Endpoint([service], {}, identify=lambda key: "999999999999")
+    endpoint = Endpoint([service], {}, identify=lambda key, token: "999999999999")
     status, _, _ = send(endpoint, "GET", "/ml/modeltraining/x", headers={"authorization": authorization})
     call, _ = recorder.calls[0]
     assert (status, call.account, call.region) == (200, account, region)
@@ -219,6 +219,72 @@ def test_a_presigned_address_names_its_caller(send: Send, endpoint: Endpoint, re
     query = "X-Amz-Credential=123456789012%2F20260101%2Feu-west-1%2Fneptune-db%2Faws4_request"
     assert send(endpoint, "GET", f"/ml/modeltraining/x?{query}")[0] == 200
     assert (recorder.calls[0][0].account, recorder.calls[0][0].region) == ("123456789012", "eu-west-1")
+
+
+@pytest.mark.parametrize(
+    "authorization", ["AWS 123456789012:c2lnbmF0dXJl", SIGNED.format(key="123456789012", region="us-east-1", name="s3")]
+)
+def test_s3_is_found_in_paths_and_in_hosts(send: Send, recorder: Recorder, authorization: str) -> None:
+    async def put(call: Call, input: dict[str, Any]) -> dict[str, Any]:
+        recorder.calls.append((call, input))
+        return {}
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a page"})
+
+    names = ("list_buckets", "list_objects", "get_object", "head_object")
+    services = [Service("s3", dict.fromkeys(names, put)), Service("neptunedata", {})]
+    endpoint = Endpoint(services, {"/": page, "/health": page})
+    headers = {"authorization": authorization}
+    for method, host, path, operation, bucket in (
+        ("GET", "localhost:8080", "/", "list_buckets", None),
+        ("GET", "localhost:8080", "/health", "list_objects", "health"),
+        ("GET", "data.localhost:8080", "/", "list_objects", "data"),
+        ("GET", "data.localhost:8080", "/health", "get_object", "data"),
+        ("HEAD", "data.s3.amazonaws.com", "/a//b/", "head_object", "data"),
+        ("GET", "127.0.0.1:8080", "/data/ml/endpoints", "get_object", "data"),
+    ):
+        assert send(endpoint, method, path, headers={**headers, "host": host})[0] == 200
+        call, input = recorder.calls.pop()
+        assert (call.operation, input.get("Bucket"), call.account) == (operation, bucket, "123456789012")
+    assert send(endpoint, "GET", "/", headers={"host": "data.localhost"})[2] == b"a page"
+    assert send(endpoint, "GET", "/ml/endpoints", headers={"host": "data.localhost"})[0] == 400
+    send(endpoint, "GET", "/key", headers={"host": "data.localhost"})
+    assert recorder.calls.pop()[1] == {"Bucket": "data", "Key": "key"}
+
+
+def test_s3_refuses_in_its_own_words(client_for: Clients, send: Send) -> None:
+    async def fail(call: Call, input: dict[str, Any]) -> dict[str, Any]:
+        raise Fault("NoSuchKey", "The specified key does not exist.", {"Key": input["Key"]})
+
+    endpoint = Endpoint(
+        [Service("s3", {"head_object": fail, "get_object": fail, "list_objects_v2": fail, "delete_objects": fail})]
+    )
+    client = client_for(endpoint, "s3")
+    with pytest.raises(ClientError) as caught:
+        client.get_bucket_acl(Bucket="bucket")
+    assert caught.value.response["Error"]["Code"] == "NotImplemented"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    with pytest.raises(client.exceptions.NoSuchKey) as missing:
+        client.get_object(Bucket="bucket", Key="key")
+    assert missing.value.response["Error"]["Key"] == "key"
+    assert missing.value.response["ResponseMetadata"]["HostId"]
+    with pytest.raises(ClientError) as nothing:
+        client.head_object(Bucket="bucket", Key="key")
+    assert nothing.value.response["Error"]["Code"] == "404"
+    authorization = {"authorization": SIGNED.format(key="1" * 12, region="us-east-1", name="s3")}
+
+    def code(method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        status, _, answer = send(endpoint, method, path, body, authorization)
+        return status, answer.partition(b"<Code>")[2].partition(b"<")[0]
+
+    assert code("GET", "/bucket?list-type=2&max-keys=many") == (400, b"InvalidArgument")
+    assert code("POST", "/bucket?delete", b"<Delete") == (400, b"MalformedXML")
+    assert code("POST", "/bucket?delete", b"<Delete><Object/></Delete>") == (400, b"MalformedXML")
+    assert code("POST", "/bucket", b"x") == (405, b"MethodNotAllowed")
+    assert code("GET", "/bucket?" + "a&" * 2000) == (400, b"InvalidURI")
+    assert code("GET", "/bucket/%ff") == (400, b"InvalidURI")
 
 
 def test_a_host_header_that_is_no_host_is_not_repeated(send: Send, endpoint: Endpoint, recorder: Recorder) -> None:

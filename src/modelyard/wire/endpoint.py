@@ -2,16 +2,15 @@
 
 import asyncio
 import logging
-import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache
 from random import getrandbits
 from typing import Any
 
-from . import errors, streams
+from . import errors, hosts, presigned, streams
 from .constraints import echo
 from .errors import Fault
-from .identity import Identity, account_of_key, identify
+from .identity import AccountOf, BadToken, Identity, account_of_key, identify
 from .models import Model
 from .rest import Answer
 from .routing import Route, Router, UnknownPath, WrongMethod
@@ -27,29 +26,28 @@ Page = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of a request body, unless the application sets another limit."""
 
-_LONGEST_HOST = 260
-_HOST = re.compile(rb"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
-
 
 class Endpoint:
     """ASGI 3 application that answers for all services on one port.
 
     `pages` maps an exact path (`/health`), or a prefix that ends with a slash (`/-/logs/`), to an ASGI
     application of its own. `identify` maps an access key or bearer key to its account. `max_body` is in bytes; bodies
-    that a handler reads as they arrive have no limit here.
+    that a handler reads as they arrive have no limit here. `clock` gives seconds since 1970.
     """
 
     def __init__(
         self,
         services: Sequence[Service],
         pages: Mapping[str, Page] | None = None,
-        identify: Callable[[str], str] | None = None,
+        identify: AccountOf | None = None,
         max_body: int = MAX_BODY,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.services = tuple(services)
         self._pages = dict(pages or {})
         self._account_of = identify or account_of_key
         self._max_body = max_body
+        self._clock = clock
         self._models: dict[str | None, Model] = {}
         # Any path can be a bucket and a key.
         last = next((s.model.signing_name for s in services if s.model.protocol == "rest-xml"), None)
@@ -109,6 +107,8 @@ class Endpoint:
             caller = identify(headers, query, self._account_of)
             served, labels = self._router.match(caller.signing_name, scope["method"], _raw_path(scope), query, headers)
             model = served.service.model
+            if query and model.protocol == "rest-xml":
+                presigned.check(query, self._clock())
             content: bytes | Body = b""
             if isinstance(served, Actions):
                 body = Body(scope, receive)
@@ -144,6 +144,9 @@ class Endpoint:
             return status, answer_headers, answer_content
         except HungUp:
             raise
+        except BadToken as bad:
+            model = self._models.get(bad.signing_name)
+            return _refusal(errors.bad_token(model, bad.expired), scope, request_id, model, None)
         except UnknownPath as unknown:
             model = self._models.get(unknown.signing_name)
             return _refusal(_unknown(scope, model), scope, request_id, model, None)
@@ -163,7 +166,8 @@ class Endpoint:
 
 def _call(served: Served, caller: Identity, scope: Scope, request_id: str, extra: Mapping[str, Any] = {}) -> Call:
     service = served.service.name
-    return Call(service, served.method, caller.account, caller.region, request_id, _base_url(scope), extra)
+    url, key = _base_url(scope), caller.access_key
+    return Call(service, served.method, caller.account, caller.region, request_id, url, extra, key)
 
 
 def _unknown(scope: Scope, model: Model | None) -> Fault:
@@ -228,7 +232,7 @@ def _internal(code: str, request_id: str) -> Fault:
 def from_another_site(headers: Headers) -> bool:
     """Whether a browser sends this for a page of another site: bodies of any type are read, also a form's."""
     origin = _header(headers, b"origin")
-    return origin is not None and origin.partition(b"://")[2] != _header(headers, b"host")
+    return origin is not None and origin.partition(b"://")[2] != hosts.header(headers)
 
 
 def _header(headers: Headers, wanted: bytes) -> bytes | None:
@@ -245,18 +249,11 @@ def _raw_path(scope: Scope) -> str:
 
 def _base_url(scope: Scope) -> str:
     """The address that the client used, or the server's own where the Host header is no host."""
-    host = _header(scope["headers"], b"host")
-    if host is not None and len(host) <= _LONGEST_HOST:
-        url = _url(scope.get("scheme", "http"), host)
-        if url is not None:
-            return url
+    url = hosts.url(scope.get("scheme", "http"), hosts.header(scope["headers"]))
+    if url is not None:
+        return url
     name, port = scope.get("server") or ("127.0.0.1", None)
     return f"http://{name}:{port}" if port else f"http://{name}"
-
-
-@lru_cache(maxsize=256)
-def _url(scheme: str, host: bytes) -> str | None:
-    return f"{scheme}://{host.decode('ascii')}" if _HOST.fullmatch(host) else None
 
 
 def _request_id() -> str:

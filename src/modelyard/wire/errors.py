@@ -117,6 +117,15 @@ def invalid(model: Model, violations: Sequence[Violation]) -> Fault:
     return Fault(_first(model, _INVALID) or words(model).invalid, sentence(violations))
 
 
+def bad_token(model: Model | None, expired: bool) -> Fault:
+    """A service's own refusal of temporary credentials."""
+    if expired:
+        code, status = words(model).expired
+        return Fault(code, "The security token included in the request is expired", status=status)
+    code, status = words(model).unknown_token
+    return Fault(code, "The security token included in the request is invalid.", status=status)
+
+
 def unsupported(model: Model, operation: OperationModel) -> Fault:
     """The service's own answer for an operation that exists and is not served here."""
     message = f"{operation.name} of {model.name} is not served here"

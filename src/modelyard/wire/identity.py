@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 ANONYMOUS_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
@@ -14,6 +14,11 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 _LONGEST = 512
 """Bytes of a credential; what is longer is none."""
 _BEARER = re.compile(rb"[Bb]earer\s+(\S{1,4096})\s*")
+_VERSION_2 = re.compile(rb"AWS ([^:\s]{1,256}):\S+")
+
+Headers = Sequence[tuple[bytes, bytes]]
+AccountOf = Callable[[str, str], str]
+"""The account of an access key or bearer key, and the session token with it ("" for none). May raise `BadToken`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,70 +28,94 @@ class Identity:
     account: str = ANONYMOUS_ACCOUNT
     region: str = DEFAULT_REGION
     signing_name: str | None = None
+    access_key: str = ""
 
 
 UNSIGNED = Identity()
 
 
-def identify(headers: Sequence[tuple[bytes, bytes]], query: bytes, account_of: Callable[[str], str]) -> Identity:
-    """The caller of a request; header names are in lower case.
+class BadToken(Exception):
+    """Temporary credentials are not good, or not any more (`expired`); `signing_name` is as in `Identity`."""
 
-    Reads the `Authorization` header (signature version 4, or a bearer key) or `X-Amz-Credential` of a presigned
-    address. Anything else is unsigned. Signatures are not checked here.
+    signing_name: str | None = None
+
+    def __init__(self, expired: bool) -> None:
+        super().__init__("expired" if expired else "no such session")
+        self.expired = expired
+
+
+def identify(headers: Headers, query: bytes, account_of: AccountOf) -> Identity:
+    """The caller of a request; header names are in lower case. Raises `BadToken`.
+
+    Reads the `Authorization` header (signature version 4, S3's version 2, or a bearer key) or the query string of a
+    presigned address. Anything else is unsigned. Signatures are not checked here.
     """
     for name, value in headers:
         if name == b"authorization":
-            return _from_header(value, account_of)
-    if b"X-Amz-Credential" in query:
-        return _from_credential(_presigned(query)[:_LONGEST], account_of)
+            return _from_header(value, headers, account_of)
+    if b"X-Amz-Credential" in query or b"AWSAccessKeyId" in query:
+        return _from_query(query, account_of)
     return UNSIGNED
 
 
-def account_of_key(access_key: str) -> str:
+def account_of_key(access_key: str, token: str = "") -> str:
     """Without a keys file: an access key of twelve digits is that account, every other key the anonymous one."""
     return access_key if _ACCOUNT.fullmatch(access_key) else ANONYMOUS_ACCOUNT
 
 
-def _from_header(value: bytes, account_of: Callable[[str], str]) -> Identity:
+def _from_header(value: bytes, headers: Headers, account_of: AccountOf) -> Identity:
     start = value.find(b"Credential=")
     if start >= 0 and value.startswith(b"AWS4-"):
         credential = value[start + 11 : start + 11 + _LONGEST].partition(b",")[0].strip()
-        return _from_credential(credential, account_of)
-    bearer = _BEARER.fullmatch(value)
-    if bearer is not None:
-        return Identity(_account(bearer[1], account_of))
-    return UNSIGNED
-
-
-def _presigned(query: bytes) -> bytes:
-    try:
-        return parse_qs(query, max_num_fields=1000).get(b"X-Amz-Credential", [b""])[0]
-    except ValueError:
-        return b""
-
-
-def _from_credential(credential: bytes, account_of: Callable[[str], str]) -> Identity:
-    key, identity = _scope(credential)
-    if key is None or (account := account_of(key)) == identity.account:
+        identity = _from_credential(credential)
+    elif older := _VERSION_2.fullmatch(value):
+        identity = _from_older_key(older[1])
+    elif bearer := _BEARER.fullmatch(value):
+        identity = Identity(access_key=bearer[1].decode("latin-1"))
+        identity = replace(identity, account=account_of_key(identity.access_key))
+    else:
+        return UNSIGNED
+    if identity.account != ANONYMOUS_ACCOUNT:
         return identity
-    return replace(identity, account=account)
+    token = next((token for name, token in headers if name == b"x-amz-security-token"), b"")
+    return _looked_up(identity, token.decode("latin-1"), account_of)
+
+
+def _from_query(query: bytes, account_of: AccountOf) -> Identity:
+    try:
+        fields = dict(parse_qsl(query, max_num_fields=1000))
+    except ValueError:
+        return UNSIGNED
+    if b"X-Amz-Credential" in fields:
+        identity = _from_credential(fields[b"X-Amz-Credential"][:_LONGEST])
+    else:
+        identity = _from_older_key(fields.get(b"AWSAccessKeyId", b"")[:_LONGEST])
+    token = fields.get(b"X-Amz-Security-Token") or fields.get(b"x-amz-security-token") or b""
+    return _looked_up(identity, token.decode("latin-1"), account_of)
 
 
 @lru_cache(maxsize=1024)
-def _scope(credential: bytes) -> tuple[str | None, Identity]:
-    """The caller that a credential names, and the key whose account is still to be looked up.
-
-    A client repeats its credential in every request of a day.
-    """
+def _from_credential(credential: bytes) -> Identity:
+    """The caller that a credential names; a client repeats its credential in every request of a day."""
     scope = _SCOPE.fullmatch(credential)
     if scope is None:
-        return None, UNSIGNED
+        return UNSIGNED
     key, region, name = (part.decode("latin-1") for part in scope.groups())
-    account = account_of_key(key)
-    return key if account == ANONYMOUS_ACCOUNT else None, Identity(account, region, name)
+    return Identity(account_of_key(key), region, name, key)
 
 
-def _account(key: bytes, account_of: Callable[[str], str]) -> str:
+def _from_older_key(key: bytes) -> Identity:
     text = key.decode("latin-1")
-    account = account_of_key(text)
-    return account if account != ANONYMOUS_ACCOUNT else account_of(text)
+    return Identity(account_of_key(text), DEFAULT_REGION, "s3", text)
+
+
+def _looked_up(identity: Identity, token: str, account_of: AccountOf) -> Identity:
+    """With the account of a key that does not say its own."""
+    if identity.account != ANONYMOUS_ACCOUNT or not identity.access_key:
+        return identity
+    try:
+        account = account_of(identity.access_key, token)
+    except BadToken as bad:
+        bad.signing_name = identity.signing_name
+        raise
+    return identity if account == identity.account else replace(identity, account=account)

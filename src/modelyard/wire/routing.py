@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 
 from botocore.model import OperationModel
 
+from . import hosts
 from .rest import Malformed, query_fields
 
 T = TypeVar("T")
@@ -39,34 +40,42 @@ class WrongMethod(LookupError):
         self.allowed = allowed
 
 
+class _Needs:
+    """Names in the query string, and in lower case of headers, without which an operation makes no sense."""
+
+    def __init__(self, operation: OperationModel | None) -> None:
+        shape = operation.input_shape if operation is not None else None
+        required = [shape.members[member].serialization for member in shape.required_members] if shape else []
+        self.query = frozenset(part["name"] for part in required if part.get("location") == "querystring")
+        headers = (part["name"].lower().encode() for part in required if part.get("location") == "header")
+        self.headers = frozenset(headers)
+        self.deprecated = operation is not None and bool(operation.deprecated)
+
+
 @dataclass(slots=True)
 class Route(Generic[T]):
     """Where one operation answers: `path` in the model's form, `/ml/endpoints/{id}` or `/{Bucket}/{Key+}?uploads`.
 
-    required_query, required_headers: names (of headers in lower case) without which the operation makes no sense.
+    `operation` tells routes at one path apart.
     """
 
     signing_name: str
     method: str
     path: str
     target: T
-    required_query: frozenset[str] = frozenset()
-    required_headers: frozenset[bytes] = frozenset()
-    deprecated: bool = False
+    operation: OperationModel | None = None
     labels: list[str] = field(default_factory=list)
     literals: dict[str, str] = field(default_factory=dict)
+    needs: _Needs | None = None
 
     def __post_init__(self) -> None:
-        self.literals = dict(parse_qsl(self.path.partition("?")[2], keep_blank_values=True))
+        if "?" in self.path:
+            self.literals = dict(parse_qsl(self.path.partition("?")[2], keep_blank_values=True))
 
     @classmethod
     def of(cls, signing_name: str, operation: OperationModel, target: T) -> "Route[T]":
         """The route that the model gives to an operation."""
-        http, shape = operation.http, operation.input_shape
-        required = [shape.members[member].serialization for member in shape.required_members] if shape else []
-        query = frozenset(part["name"] for part in required if part.get("location") == "querystring")
-        headers = frozenset(part["name"].lower().encode() for part in required if part.get("location") == "header")
-        return cls(signing_name, http["method"], http["requestUri"], target, query, headers, operation.deprecated)
+        return cls(signing_name, operation.http["method"], operation.http["requestUri"], target, operation)
 
 
 @dataclass(slots=True)
@@ -84,7 +93,8 @@ Found = tuple[dict[str, list[Route[T]]], list[str]]
 class Router(Generic[T]):
     """The routes of all services; a signed request sees its own signing name's routes only.
 
-    `last` is the signing name of the service that is asked for what is not signed and no other service's path.
+    `last` is the signing name of the service that is asked for what is not signed and no other service's path. Its
+    paths may begin in the Host header: as S3's do, which is said by `hosts.bucket`.
     """
 
     def __init__(self, last: str | None = None) -> None:
@@ -116,6 +126,8 @@ class Router(Generic[T]):
         where the model has no operation for it. Raises `UnknownPath` or `WrongMethod`.
         """
         root = self._by_signing_name.get(signing_name or "", self._everything)
+        if signing_name == self._last is not None and (bucket := hosts.bucket(hosts.header(headers))):
+            raw_path = f"/{bucket}{raw_path}"
         segments = raw_path.split("/")[1:]
         slash = bool(segments) and segments[-1] == ""
         if slash:
@@ -242,9 +254,10 @@ def _most_specific(
     names = {name for name, _ in headers}
 
     def rank(route: Route[T]) -> tuple[int, int, int, bool]:
-        present = len(route.required_query & given.keys()) + len(route.required_headers & names)
-        missing = len(route.required_query) + len(route.required_headers) - present
-        return len(route.literals), present, -missing, not route.deprecated
+        needs = route.needs = route.needs or _Needs(route.operation)
+        present = len(needs.query & given.keys()) + len(needs.headers & names)
+        missing = len(needs.query) + len(needs.headers) - present
+        return len(route.literals), present, -missing, not needs.deprecated
 
     best = max((route for route in routes if _fits(route, given)), key=rank, default=None)
     said = best.literals.keys() if best is not None else set()

@@ -18,9 +18,11 @@ from .streams import Body, Headers
 H = TypeVar("H", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take as long to make as the route to find
 class Call:
     """Who asks, and how. `extra` has the members of the JSON body that the model does not know.
+
+    `access_key` is what the request was signed with, empty if it was not.
 
     What a handler puts into `headers` (lower-case names) goes out with its answer: what the model does not know either.
     """
@@ -32,6 +34,7 @@ class Call:
     request_id: str
     base_url: str
     extra: Mapping[str, Any]
+    access_key: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
 
