@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
@@ -42,6 +43,8 @@ from modelyard.services.neptune_ml.backend import Backend
 from modelyard.services.neptune_ml.service import neptune_ml
 from modelyard.services.s3.backend import Backend as S3Backend
 from modelyard.services.s3.service import s3
+from modelyard.services.sts import account_of, sts
+from modelyard.sessions import Sessions
 from modelyard.settings import Settings
 from modelyard.storage.base import Storage
 from modelyard.storage.buckets import Buckets
@@ -53,6 +56,9 @@ from modelyard.storage.places import Places
 from modelyard.storage.tree import Tree
 from modelyard.storage.uploads import Uploads
 from modelyard.wire.endpoint import Endpoint, Service
+
+if TYPE_CHECKING:
+    from modelyard.services.s3.pass_through import PassThrough
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +88,10 @@ class Application:
         self.base_models = BaseModels(self.resources, folder / "models" / "base")
         self.buckets = Buckets(self.database)
         self.folders = Folders(folder / "objects")
-        self.storage = _storage(settings, self.folders)
+        self.passing: PassThrough | None = None
+        self.storage: Storage = self.folders
+        if settings.s3_endpoint is not None:
+            self.storage, self.passing = _behind(S3Endpoint.at(settings.s3_endpoint), self.buckets)
         self.engine = LocalEngine(folder / "tasks", folder / "residents", settings.slots)
         self.places = Places(self.storage, folder)
         self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.places)
@@ -93,6 +102,7 @@ class Application:
             self.buckets,
             self.storage,
             self.engine,
+            self.base_models,
             self.supervisor.wake,
             self._secret(),
         )
@@ -119,7 +129,10 @@ class Application:
         )
         self.tree = Tree(folder / "objects", folder / "uploads")
         self.file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")
-        self.endpoint = Endpoint(self._services(settings), self.pages.routes, max_body=settings.max_body)
+        self.sessions = Sessions(self.database)
+        self.endpoint = Endpoint(
+            self._services(settings), self.pages.routes, account_of(self.sessions), max_body=settings.max_body
+        )
 
     def close(self) -> None:
         """Ends the parts; tasks go on."""
@@ -149,7 +162,8 @@ class Application:
             neptune_ml(backend),
             bedrock(self.bedrock, invocation_jobs),
             bedrock_runtime(self.resolver.resolve, self.on_demand),
-            s3(self._s3(settings)),
+            self.passing.service() if self.passing else s3(self._s3(settings)),
+            sts(self.sessions),
             Service("sagemaker-runtime", sagemaker_runtime.handlers(self._serving, self.connections)),
             *(Service(name, {}) for name in unserved),
         ]
@@ -172,15 +186,14 @@ class Application:
         return bytes.fromhex(self.database.secret("links", secrets.token_hex(32)))
 
 
-def _storage(settings: Settings, folders: Folders) -> Storage:
-    """Where the users' objects lie: in folders, or in the S3 service that is configured."""
-    if settings.s3_endpoint is None:
-        return folders
+def _behind(endpoint: S3Endpoint, buckets: Buckets) -> "tuple[Storage, PassThrough]":
+    """The users' objects where an S3 service keeps them: for jobs, and for S3's own clients."""
     try:
+        from modelyard.services.s3.pass_through import PassThrough
         from modelyard.storage.remote import Remote
     except ImportError as error:
         raise BadEndpoint(f"an S3 endpoint needs the package {error.name}: pip install 'modelyard[s3]'") from None
-    return Remote(S3Endpoint.at(settings.s3_endpoint))
+    return Remote(endpoint), PassThrough(endpoint, buckets)
 
 
 def serve(settings: Settings) -> None:
@@ -224,6 +237,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         for task in (announcer, *work):
             task.cancel()
         await asyncio.gather(announcer, *work, return_exceptions=True)
+        if application.passing is not None:
+            await application.passing.close()
         application.close()
 
 

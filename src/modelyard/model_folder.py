@@ -16,6 +16,10 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"
 """Endings of files that hold pickles or other weights that are never loaded here."""
 INDEX = "model.safetensors.index.json"
 
+REMOTE_CODE = "modelyard-runs-this-code"
+"""An empty file in a folder of the data folder's own, whose code the operator has allowed. Nothing is taken from a user
+that has this name."""
+
 _LARGEST_HEADER = 100_000_000
 """Bytes; the format's own limit."""
 _LARGEST_JSON = 256 * 1024 * 1024
@@ -63,6 +67,11 @@ def inspect(path: Path, allow_remote_code: bool = False) -> ModelFolder:
         instruct=bool(tokenizer.get("chat_template")) or (path / "chat_template.jinja").is_file(),
         remote_code=remote_code,
     )
+
+
+def may_run_code(path: Path) -> bool:
+    """Whether the operator has allowed the code that a model brings."""
+    return (path / REMOTE_CODE).is_file()
 
 
 def inspect_adapter(path: Path) -> None:

@@ -12,7 +12,8 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -20,11 +21,13 @@ import orjson
 
 from modelyard import events
 from modelyard.engines.base import Engine
+from modelyard.jobs.base_models import CUSTOMIZATIONS, FAMILIES, BaseModels
 from modelyard.jobs.deployments import Deployments
-from modelyard.jobs.model import Deployment, Job, NotFound, Owner, StageRecord, Status
+from modelyard.jobs.model import AlreadyExists, Deployment, Job, NotFound, Owner, StageRecord, Status
 from modelyard.jobs.store import Store
 from modelyard.links import LOGS, Links
 from modelyard.logs import Logs
+from modelyard.model_folder import BadModel
 from modelyard.storage.base import Storage
 from modelyard.storage.buckets import Buckets
 from modelyard.storage.names import is_bucket
@@ -88,6 +91,7 @@ class Pages:
         buckets: Buckets,
         storage: Storage,
         engine: Engine,
+        base_models: BaseModels,
         wake: Callable[[], None],
         secret: bytes,
     ) -> None:
@@ -96,6 +100,7 @@ class Pages:
         self._buckets = buckets
         self._storage = storage
         self._engine = engine
+        self._base_models = base_models
         self._wake = wake
         self._links = Links(secret)
         self._logs = Logs(store, engine)
@@ -108,6 +113,10 @@ class Pages:
             "/-/endpoints/": ("GET", self._list_deployments),
             "/-/buckets/": ("GET", self._list_buckets),
             "/-/buckets/own": ("POST", self._own_bucket),
+            "/-/models/": ("GET", self._list_models),
+            "/-/models/folder": ("GET", self._model_folder),
+            "/-/models/add": ("POST", self._add_model),
+            "/-/models/remove": ("POST", self._remove_model),
         }
         subpages = {path: self._json for path in self._views if path.endswith("/")}
         self.routes: Mapping[str, Page] = {"/": _about, "/health": self._json, LOGS: self._log, **subpages}
@@ -183,15 +192,62 @@ class Pages:
 
     async def _own_bucket(self, ask: Ask) -> Any:
         """Gives a bucket to an account: for the operator, who sits at this machine."""
-        bucket, account = ask.required("bucket"), ask.required("account")
-        if not ask.here:
-            raise Refused(403, "Buckets are given to accounts from the server's own machine only")
+        bucket, account = _from_here(ask).required("bucket"), ask.required("account")
         if not is_bucket(bucket):
             raise Refused(400, f"bucket: {bucket[:80]!r} is no name of a bucket")
         if not (len(account) == 12 and account.isascii() and account.isdigit()):
             raise Refused(400, f"account: {account[:40]!r} is not twelve digits")
         await self._buckets.own(bucket, account, instead=True)
         return {"name": bucket, "owner": account}
+
+    def _list_models(self, _: Ask) -> Any:
+        return {"models": [asdict(model) for model in self._base_models.all()]}
+
+    def _model_folder(self, ask: Ask) -> Any:
+        """Where a model is to be put that is to be the data folder's own, and whether it is registered already."""
+        id = _from_here(ask).required("id")
+        try:
+            known = any(model.id == id for model in self._base_models.all())
+            return {"folder": str(self._base_models.folder(id)), "registered": known}
+        except BadModel as error:
+            raise Refused(400, str(error)) from None
+
+    async def _add_model(self, ask: Ask) -> Any:
+        """Registers a folder of this machine: for the operator, who sits at it."""
+        id, path = _from_here(ask).required("id"), Path(ask.required("path"))
+        customizations = ask.query.get("customizations", ",".join(CUSTOMIZATIONS)).split(",")
+        family = ask.query.get("family")
+        if unknown := {*customizations} - {*CUSTOMIZATIONS} or {family} - {None, *FAMILIES}:
+            raise Refused(400, f"{unknown.pop()!r:.80} is none of {', '.join([*CUSTOMIZATIONS, *FAMILIES])}")
+        try:
+            model = await self._base_models.add(
+                id,
+                path,
+                family,
+                customizations,
+                ask.query.get("name"),
+                copy="copy" in ask.query,
+                allow_remote_code="remote_code" in ask.query,
+            )
+        except BadModel as error:
+            raise Refused(400, str(error)) from None
+        except AlreadyExists as taken:
+            reason = f"{id} is {taken.request['path']} already; modelyard models remove {id} forgets that"
+            raise Refused(409, reason) from None
+        return asdict(model)
+
+    async def _remove_model(self, ask: Ask) -> Any:
+        """Forgets a model, if nothing needs it or `force` is said: for the operator."""
+        id = _from_here(ask).required("id")
+        needing = self._base_models.resting_on(id)
+        if needing and "force" not in ask.query:
+            names = ", ".join(f"{one.kind} {one.name} of {one.owner.account}" for one in needing[:5])
+            raise Refused(409, f"{id} is needed by {names}; --force removes it all the same")
+        try:
+            return asdict(await self._base_models.remove(id))
+        except NotFound:
+            known = ", ".join(model.id for model in self._base_models.all()) or "none"
+            raise Refused(404, f"There is no model {id[:255]!r}; registered are: {known}") from None
 
     def _job(self, ask: Ask) -> Job:
         """The job that `id` names (by id or by name), with `kind` where several of the owner's are called so."""
@@ -300,6 +356,13 @@ def _ask(scope: Scope) -> Ask:
     caller = identify(scope["headers"], scope["query_string"], account_of_key)
     host = (scope.get("client") or ("",))[0]
     return Ask(Owner(caller.account, caller.region), _query(scope), here=host in ("127.0.0.1", "::1"))
+
+
+def _from_here(ask: Ask) -> Ask:
+    """What is asked, if that is done from the server's own machine: what is the operator's to do."""
+    if not ask.here:
+        raise Refused(403, "This is done from the server's own machine only")
+    return ask
 
 
 def _query(scope: Scope) -> dict[str, str]:

@@ -38,9 +38,9 @@ class Client:
         """What a page answers; ServerError with its message if that is no success."""
         return self._json("GET", page, query)
 
-    def post(self, page: str, **query: str | int | None) -> Any:
-        """As `get`, for what changes something."""
-        return self._json("POST", page, query)
+    def post(self, page: str, timeout: float | None = TIMEOUT_SECONDS, **query: str | int | None) -> Any:
+        """As `get`, for what changes something, and may take `timeout` seconds."""
+        return self._json("POST", page, query, timeout)
 
     def stream(self, path: str) -> Iterator[str]:
         """The text at a path, in pieces as they come."""
@@ -50,9 +50,11 @@ class Client:
             while piece := answer.read1(65536):
                 yield piece.decode("utf-8", "replace")
 
-    def _json(self, method: str, page: str, query: dict[str, str | int | None]) -> Any:
+    def _json(
+        self, method: str, page: str, query: dict[str, str | int | None], timeout: float | None = TIMEOUT_SECONDS
+    ) -> Any:
         given = {name: value for name, value in query.items() if value is not None}
-        with self._ask(method, f"/-/{page}?{urlencode(given)}", TIMEOUT_SECONDS) as answer:
+        with self._ask(method, f"/-/{page}?{urlencode(given)}", timeout) as answer:
             try:
                 content = json.loads(answer.read())
             except ValueError:

@@ -65,6 +65,30 @@ def buckets(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     return _table(("BUCKET", "OWNER"), ((one["name"], one["owner"] or "shared by all accounts") for one in found))
 
 
+def models(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A line for each base model."""
+    rows = (
+        (
+            one["id"],
+            one["family"],
+            magnitude(one["parameters"]),
+            one["context"],
+            ", ".join(one["customizations"]),
+            one["path"],
+        )
+        for one in found
+    )
+    return _table(("ID", "FAMILY", "PARAMETERS", "CONTEXT", "CUSTOMIZATIONS", "FOLDER"), rows)
+
+
+def magnitude(number: int) -> str:
+    """A number in its thousands, as people tell the size of models."""
+    for unit, size in (("B", 10**9), ("M", 10**6), ("K", 10**3)):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return str(number)
+
+
 def job(shown: Mapping[str, Any], runs: Mapping[str, Run], url: str) -> RenderableType:
     """All about one job. `runs` has what each stage reported, `url` is the server's address."""
     parts: list[RenderableType] = [_pairs(_facts(shown)), _heading("Stages"), _stages(shown)]

@@ -11,7 +11,7 @@ from modelyard.families.forms import FORMS
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import AlreadyExists, NotFound, Resource
 from modelyard.jobs.resources import EVERYONE, Resources, new
-from modelyard.model_folder import BadModel, inspect
+from modelyard.model_folder import REMOTE_CODE, BadModel, inspect
 
 KIND = "base model"
 FAMILIES = tuple(FORMS)
@@ -112,16 +112,18 @@ class BaseModels:
         copy: bool = False,
         allow_remote_code: bool = False,
     ) -> BaseModel:
-        """Registers a folder, or looks at it again if it is the model's already.
+        """Registers a folder, or looks at it again if it is the model's already. Code that may run is always copied.
 
         BadModel if it cannot be used, AlreadyExists if the id is another folder's.
         """
         check_id(id)
         found = await asyncio.to_thread(inspect, path.resolve(), allow_remote_code)
-        kept = self.folder(id) if copy else found.path
+        kept = self.folder(id) if copy or found.remote_code else found.path
         self._refuse_other(id, kept)
-        if copy and found.path != kept:
+        if kept != found.path:
             await asyncio.to_thread(_copy, found.path, kept)
+        if found.remote_code:
+            (kept / REMOTE_CODE).touch()
         model = BaseModel(
             id=id,
             name=(name or id.partition(".")[2])[:_LONGEST_NAME],
@@ -188,6 +190,7 @@ def _copy(source: Path, target: Path) -> None:
     half = target.with_name(f".{target.name}.half")
     shutil.rmtree(half, ignore_errors=True)
     shutil.copytree(source, half)
+    shutil.rmtree(target, ignore_errors=True)
     half.rename(target)
 
 

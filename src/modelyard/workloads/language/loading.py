@@ -1,4 +1,4 @@
-"""Loads what users bring: weights from safetensors only, no code of a model's own, no pickle."""
+"""Loads what users bring: weights from safetensors only, no pickle, and no code of a model's own that is not allowed."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.utils.logging import disable_progress_bar
 
+from modelyard.model_folder import may_run_code
 from modelyard.runner.context import InputError
 from modelyard.workloads.language.precision import has_bfloat16
 
@@ -47,7 +48,7 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedMode
         dtype = torch.bfloat16 if large and has_bfloat16(device().type) else torch.float32
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, local_files_only=True, dtype=dtype
+            folder, trust_remote_code=may_run_code(folder), use_safetensors=True, local_files_only=True, dtype=dtype
         )
     except Exception as error:
         raise InputError(f"the model {folder.name} cannot be loaded ({type(error).__name__}: {error})") from error
@@ -59,7 +60,7 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedMode
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer in a Hugging Face folder; InputError if there is none of the fast kind."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=may_run_code(folder), local_files_only=True)
     except Exception as error:
         raise InputError(
             f"the tokenizer of {folder.name} cannot be loaded ({type(error).__name__}: {error})"

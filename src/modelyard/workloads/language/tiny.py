@@ -262,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             services or None,
             services_out,
             options.seconds,
-            MINI if options.mini else Recipe(),
+            recipe=MINI if options.mini else Recipe(),
             report=_told,
         )
     except (ValueError, FileExistsError) as error:
