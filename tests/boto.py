@@ -4,6 +4,7 @@ import asyncio
 import io
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -90,6 +91,12 @@ def _body_of(request: AWSPreparedRequest) -> bytes:
     return body.encode() if isinstance(body, str) else bytes(body)
 
 
+@lru_cache
+def _session(account: str, region: str) -> boto3.session.Session:
+    """One for all clients of an account: it reads the services' models, which takes long, once."""
+    return boto3.session.Session(aws_access_key_id=account, aws_secret_access_key="secret", region_name=region)
+
+
 @pytest.fixture(scope="session")
 def loop() -> Iterator[Loop]:
     loop = Loop()
@@ -102,9 +109,7 @@ def client_for(loop: Loop) -> Clients:
     """A function `(app, service, account=…, region=…) -> boto3 client` wired to an ASGI application."""
 
     def make(app: App, service: str, account: str = "111122223333", region: str = "us-east-1") -> Any:
-        client = boto3.session.Session(
-            aws_access_key_id=account, aws_secret_access_key="secret", region_name=region
-        ).client(
+        client = _session(account, region).client(
             service,
             endpoint_url="http://modelyard.test",
             config=Config(retries={"total_max_attempts": 1}),

@@ -52,7 +52,7 @@ class Listing:
         page = Page()
         last = ""
         with self._tree.bucket(bucket) as top:
-            for key, found in self._items(top, prefix, delimiter, after):
+            for key, found in self._items(top, prefix, delimiter, after) if limit else ():
                 if len(page.objects) + len(page.prefixes) == limit:
                     page.next = last
                     break
