@@ -106,13 +106,17 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture
 def client_for(loop: Loop) -> Clients:
-    """A function `(app, service, account=…, region=…) -> boto3 client` wired to an ASGI application."""
+    """A function `(app, service, account=…, region=…) -> boto3 client` wired to an ASGI application.
 
-    def make(app: App, service: str, account: str = "111122223333", region: str = "us-east-1") -> Any:
+    Further options are those of boto3's `client`.
+    """
+
+    def make(app: App, service: str, account: str = "111122223333", region: str = "us-east-1", **options: Any) -> Any:
         client = _session(account, region).client(
             service,
             endpoint_url="http://modelyard.test",
             config=Config(retries={"total_max_attempts": 1}),
+            **options,
         )
 
         def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:

@@ -131,3 +131,16 @@ secrets = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("access_key", Text, primary_key=True),
+    Column("secret_key", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("arn", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("expires", Integer, nullable=False),
+    Index("sessions_by_end", "expires"),
+)
