@@ -9,7 +9,8 @@ _HEAD = """# Operations
 Which operations of each service are served. This page is generated from the service models and the handlers.
 
 An operation that is not served answers the service's own error for unsupported operations where it models one, and
-`UnknownOperationException` with status 404 otherwise.
+`UnknownOperationException` with status 404 otherwise. S3 answers `NotImplemented`, with status 400 instead of its 501
+(clients repeat what ends with 5xx); STS answers `InvalidAction`.
 """
 
 
