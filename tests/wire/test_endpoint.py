@@ -4,15 +4,18 @@ import asyncio
 import json
 import threading
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.boto import Clients, Loop, Send
+from tests.boto import Clients, Loop, Send, exchange
 
 from modelyard.wire.endpoint import Call, Endpoint, Fixed, Service, quick
 from modelyard.wire.errors import Fault
+from modelyard.wire.models import Model
+from modelyard.wire.streams import Body
 
 SIGNED = "AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{name}/aws4_request, SignedHeaders=host, Signature=0"
 
@@ -380,9 +383,111 @@ def test_pages_stand_beside_the_services(send: Send, endpoint: Endpoint) -> None
     assert send(endpoint, "GET", "/-/other/x")[0] == 404
 
 
+S3_FIELDS = sorted(
+    {
+        part
+        for operation in Model("s3").operations.values()
+        for part in operation.http["requestUri"].partition("?")[2].split("&")
+    }
+    | {
+        "uploadId=a",
+        "partNumber=x",
+        "max-keys=-1",
+        "X-Amz-Signature=a",
+        "Signature=a",
+        "Action=GetCallerIdentity",
+        "id=",
+    }
+)
+
+
+@pytest.fixture
+def everything() -> Endpoint:
+    """S3 and STS with every operation served: reading is what they do."""
+
+    async def handler(call: Call, input: dict[str, Any]) -> dict[str, Any]:
+        for value in input.values():
+            if isinstance(value, Body):
+                assert isinstance(b"".join([piece async for piece in value]), bytes)
+        return {}
+
+    services = []
+    for name in ("s3", "sts"):
+        methods = [m for m, o in Model(name).operations.items() if not o.has_event_stream_output]
+        services.append(Service(name, dict.fromkeys(methods, handler)))
+    return Endpoint(services)
+
+
 def test_handlers_must_belong_to_an_operation() -> None:
     with pytest.raises(ValueError, match="neptunedata has no operation train_it"):
         Service("neptunedata", {"train_it": lambda call, input: {}})
+
+
+S3_HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.one_of(
+            st.text(max_size=20), st.sampled_from(["aws-chunked", "STREAMING-X", "5", "bytes=0-", "REPLACE"])
+        )
+        for name in (
+            *("content-encoding", "x-amz-content-sha256", "x-amz-decoded-content-length", "content-length", "host"),
+            *(
+                "x-amz-copy-source",
+                "x-amz-trailer",
+                "expect",
+                "range",
+                "if-modified-since",
+                "x-amz-meta-a",
+                "content-md5",
+            ),
+        )
+    },
+)
+S3_QUERIES = st.one_of(
+    st.text(max_size=30),
+    st.lists(st.sampled_from(S3_FIELDS), max_size=3).map("&".join),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"]),
+    path=st.one_of(
+        st.sampled_from(["/", "/bucket", "/bucket/", "/bucket/key", "//", "/bucket/%ff", "/b/../c"]),
+        st.text(max_size=30).map(lambda text: "/" + text),
+    ),
+    query=S3_QUERIES,
+    headers=S3_HEADERS,
+    body=st.one_of(
+        st.binary(max_size=50), st.sampled_from([b"<Delete/>", b"5\r\nhello\r\n0\r\n\r\n", b"<!DOCTYPE a>"])
+    ),
+    signing_name=st.sampled_from(["s3", "sts", "other", None]),
+)
+def test_no_request_breaks_s3_or_sts(
+    loop: Loop,
+    everything: Endpoint,
+    method: str,
+    path: str,
+    query: str,
+    headers: dict[str, str],
+    body: bytes,
+    signing_name: str | None,
+) -> None:
+    if signing_name is not None:
+        headers["authorization"] = SIGNED.format(key="1" * 12, region="us-east-1", name=signing_name)
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode("utf-8", "surrogatepass"),
+        "query_string": query.encode("utf-8", "surrogatepass"),
+        "headers": [(name.encode(), value.encode("utf-8", "surrogatepass")) for name, value in headers.items()],
+    }
+    status, answer_headers, answer = loop.run(exchange(everything, scope, body))
+    assert status < 500
+    if status >= 400 and method != "HEAD":
+        assert ElementTree.fromstring(answer).tag.rpartition("}")[2] in ("Error", "ErrorResponse")
+    assert "content-length" in answer_headers or status in (204, 304)
 
 
 PATHS = st.one_of(

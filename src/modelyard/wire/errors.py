@@ -1,5 +1,6 @@
 """Faults: what a request gets instead of its output, as the service's protocol writes it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from .rest_xml import DECLARATION, element
 from .streams import Headers
 
 UNKNOWN_OPERATION = "UnknownOperationException"
+
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""What no XML can hold, so that no client could read the rest of the fault."""
 
 _MALFORMED = ("BadRequestException", "ValidationException", "ValidationError", "SerializationException")
 _INVALID = ("ValidationException", "ValidationError", "InvalidParameterException", "BadRequestException")
@@ -184,7 +188,7 @@ def _query_error(fault: Fault, request_id: str, model: Model, resource: str) -> 
 
 
 def _elements(texts: Mapping[str, Any]) -> str:
-    return "".join(element(name, str(text)) for name, text in texts.items())
+    return "".join(element(name, _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", str(text))) for name, text in texts.items())
 
 
 def _render_json(fault: Fault, request_id: str, model: Model | None) -> tuple[int, Headers, bytes]:
