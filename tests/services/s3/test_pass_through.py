@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from tests import moto as service
 from tests.boto import Clients, Loop, Send
 from tests.moto import moto  # noqa: F401 (fixture)
+from tests.services.s3.conftest import Door as InFolders
 
 from modelyard.database import Database
 from modelyard.services.s3.pass_through import PassThrough
@@ -23,17 +24,6 @@ from modelyard.storage.endpoint import S3Endpoint
 from modelyard.wire.endpoint import Endpoint
 
 US, THEM = "111122223333", "444455556666"
-OPERATIONS = (
-    "copy_object",
-    "create_bucket",
-    "delete_bucket",
-    "delete_object",
-    "get_object",
-    "head_object",
-    "list_buckets",
-    "list_objects_v2",
-    "put_object",
-)
 
 
 @dataclass
@@ -49,7 +39,7 @@ class Door:
     def __post_init__(self) -> None:
         self.database = Database(self.folder / "modelyard.db")
         self.passing = PassThrough(S3Endpoint.at(self.url), Buckets(self.database))
-        self.app = Endpoint([self.passing.service(OPERATIONS)])
+        self.app = Endpoint([self.passing.service()])
 
     def client(self, account: str = US) -> Any:
         return self.clients(self.app, "s3", account)
@@ -219,6 +209,13 @@ class TestAnswers:
 
 
 class TestRequests:
+    def test_are_served_for_the_operations_that_folders_serve(self, before: Door, tmp_path: Path) -> None:
+        (tmp_path / "folders").mkdir()
+        folders = InFolders(tmp_path / "folders")
+        [ours], [theirs] = before.app.services, folders.app.services
+        assert ours.handlers.keys() == theirs.handlers.keys()
+        folders.close()
+
     def test_are_signed_again_with_the_servers_credentials(self, before: Door, recorder: Recorder) -> None:
         before.client().put_object(Bucket="bucket", Key="a b/+ä~", Body=b"content", Metadata={"by": "me"})
         assert recorder.path == "/bucket/a%20b/%2B%C3%A4~"

@@ -3,7 +3,7 @@
 Whose a bucket is stays our matter: the service knows the server alone. Needs aiohttp (`modelyard[s3]`).
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 from xml.etree import ElementTree
@@ -37,6 +37,34 @@ SIGNATURE = frozenset((*(f"X-Amz-{name}" for name in PRESIGNED.split()), "AWSAcc
 """What presigned addresses have in their queries, of this form or of the older one."""
 
 
+OPERATIONS = (
+    "abort_multipart_upload",
+    "complete_multipart_upload",
+    "copy_object",
+    "create_bucket",
+    "create_multipart_upload",
+    "delete_bucket",
+    "delete_object",
+    "delete_objects",
+    "get_bucket_location",
+    "get_bucket_versioning",
+    "get_object",
+    "get_object_attributes",
+    "get_object_tagging",
+    "head_bucket",
+    "head_object",
+    "list_buckets",
+    "list_multipart_uploads",
+    "list_objects",
+    "list_objects_v2",
+    "list_parts",
+    "put_object",
+    "upload_part",
+    "upload_part_copy",
+)
+"""Those that are served over folders too: what else the service can do could reach beyond a bucket's owner."""
+
+
 class PassThrough:
     """The operations of S3, by the names of the boto3 methods, over the service behind."""
 
@@ -45,14 +73,14 @@ class PassThrough:
         self._buckets = buckets
         self._session: aiohttp.ClientSession | None = None
 
-    def service(self, operations: Iterable[str]) -> Service:
-        """S3 with these operations."""
+    def service(self) -> Service:
+        """S3, ready to pass on."""
         special = {
             "create_bucket": self.create_bucket,
             "delete_bucket": self.delete_bucket,
             "list_buckets": self.list_buckets,
         }
-        handlers = {operation: special.get(operation, self.forward) for operation in operations}
+        handlers = {operation: special.get(operation, self.forward) for operation in OPERATIONS}
         return Service("s3", handlers, faults=_fault)
 
     async def close(self) -> None:
