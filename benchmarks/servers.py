@@ -194,11 +194,17 @@ class NullS3(Server):
 
 
 def _is_resident(pid: int) -> bool:
-    """Whether this leads a session of its own and forks for others: what it forks is in its session."""
+    """Whether this forks for others: what it forks has it for a parent."""
     try:
-        return os.getsid(pid) == pid and b"runner.resident" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (ProcessLookupError, FileNotFoundError):
+        process = psutil.Process(pid)
+        parent = process.parent()
+        return _runs_resident(process) and not (parent and _runs_resident(parent))
+    except psutil.NoSuchProcess:
         return False
+
+
+def _runs_resident(process: psutil.Process) -> bool:
+    return "runner.resident" in " ".join(process.cmdline())
 
 
 def answers(port: int) -> bool:

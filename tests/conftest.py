@@ -59,9 +59,11 @@ def task_processes(folder: Path) -> list[int]:
 
 
 def _is_fork(pid: int) -> bool:
+    """Whether a resident parent forked it; what serves is a session of its own, as the parent is."""
     try:
-        return os.getsid(pid) != pid and "runner.resident" in command(pid)
-    except ProcessLookupError:
+        parent = int((Path("/proc") / str(pid) / "stat").read_text().rpartition(") ")[2].split()[1])
+        return "runner.resident" in command(pid) and (os.getsid(pid) != pid or "runner.resident" in command(parent))
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

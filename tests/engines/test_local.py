@@ -62,12 +62,36 @@ class TestAnAttempt:
         assert ended(later, "t") == Succeeded({"attempt": 1})
 
     @FAMILIES
+    def test_that_serves_does_not_wait_for_those_who_work(self, engine: LocalEngine, family: str | None) -> None:
+        engine.start("a", 1, TaskSpec("tests.tasks:hold", family=family))
+        engine.start("b", 1, TaskSpec("tests.tasks:hold", family=family, gentle=False))
+        groups = {}
+        for task in ("a", "b"):
+            wait_for(state_file(engine, task, "began-1").exists)
+            pid = int(state_file(engine, task, "began-1").read_text())
+            groups[task] = os.getpriority(os.PRIO_PROCESS, pid), os.getsid(pid)
+        assert (groups["a"][0], groups["b"][0]) == (19, 0)
+        assert groups["a"][1] != groups["b"][1]
+
+    @FAMILIES
     def test_runs_behind_everything_else(self, engine: LocalEngine, family: str | None) -> None:
         engine.start("t", 1, TaskSpec("tests.tasks:hold", family=family))
         wait_for(state_file(engine, "t", "began-1").exists)
         work = int(state_file(engine, "t", "began-1").read_text())
         assert os.getpriority(os.PRIO_PROCESS, work) == 19
         engine.kill("t", 1)
+
+    @FAMILIES
+    def test_that_serves_does_not(self, engine: LocalEngine, family: str | None) -> None:
+        engine.start("t", 1, TaskSpec("tests.tasks:hold", family=family))
+        engine.start("u", 1, TaskSpec("tests.tasks:hold", family=family, gentle=False))
+        wait_for(state_file(engine, "u", "began-1").exists)
+        work = int(state_file(engine, "u", "began-1").read_text())
+        assert os.getpriority(os.PRIO_PROCESS, work) == 0
+        if (group := Path(f"/proc/{work}/autogroup")).exists():
+            assert group.read_text().split()[-1] == "0"
+        engine.kill("t", 1)
+        engine.kill("u", 1)
 
     def test_reports_lines_of_events(self, engine: LocalEngine) -> None:
         engine.start("t", 1, TaskSpec("tests.tasks:hold"))

@@ -60,11 +60,12 @@ def run_attempt(folder: Path, attempt: int, lock: int, residents: Path) -> int:
 
 
 def run_worker(entry_point: str, parameters: Mapping[str, Any], channel: int, task: int, log: str) -> int:
-    """A worker's whole life: it works on one thread, and ends when its task does, however that ends.
+    """A worker's whole life: it works on one thread, lets others go first, and ends when its task does.
 
     task: the pid of the process that asked for the worker.
     """
     _end_with(task)
+    be_gentle()
     _log_to(Path(log))
     _limit_threads(1)
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard import sockets
-from modelyard.processes import Process, be_gentle
+from modelyard.processes import Process
 from modelyard.resident import receive
 from modelyard.runner.main import run_attempt, run_worker
 
@@ -59,7 +59,6 @@ def main(folder: Path) -> None:
     Process.current().write(folder / "process.json")
     for module in FAMILIES[folder.name]:
         importlib.import_module(module)
-    be_gentle()
     assert threading.active_count() == 1, "a process with threads must not fork"
     gc.collect()
     gc.freeze()
@@ -101,7 +100,8 @@ def _become(folder: Path, request: dict[str, Any], descriptors: list[int], asker
     status = 1
     try:
         if "task" in request:
-            os.setpgid(0, 0)
+            # The kernel weighs sessions: what serves needs one of its own, away from those who let it go first.
+            os.setpgid(0, 0) if request["gentle"] else os.setsid()
             status = run_attempt(Path(request["task"]), request["attempt"], descriptors[0], residents=folder.parent)
         else:
             with suppress(PermissionError):  # the task began under an earlier parent, in another session
@@ -109,6 +109,17 @@ def _become(folder: Path, request: dict[str, Any], descriptors: list[int], asker
             status = run_worker(request["entry_point"], request["parameters"], descriptors[0], asker, request["log"])
     finally:
         os._exit(status)
+
+
+def _stand_apart(task: Path) -> None:
+    """Makes a task's process lead a group, which is what its workers join; what is not gentle leads a session.
+
+    The kernel shares the processor out between sessions, and this one's share is small once a task has been gentle.
+    """
+    if json.loads((task / "spec.json").read_text())["gentle"]:
+        os.setpgid(0, 0)
+    else:
+        os.setsid()
 
 
 def _ended(children: set[int]) -> set[int]:
