@@ -176,6 +176,29 @@ class TestAJob:
         run(test)
 
 
+class TestALease:
+    def test_is_kept_while_a_task_takes_long_to_start(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As the first of a family does, for which the resident parent imports its libraries."""
+        for module in ("store", "supervisor"):
+            monkeypatch.setattr(f"modelyard.jobs.{module}.LEASE_SECONDS", 1.0)
+        start, starts = LocalEngine.start, []
+
+        def start_slowly(engine: LocalEngine, task: str, attempt: int, spec: TaskSpec) -> None:
+            starts.append(attempt)
+            time.sleep(3)
+            start(engine, task, attempt, spec)
+
+        monkeypatch.setattr(LocalEngine, "start", start_slowly)
+
+        async def test() -> None:
+            async with running(data) as core:
+                await core.create(stage("succeed"))
+                job = await core.until(Status.COMPLETED)
+                assert (job.stages[0].attempt, starts) == (1, [1])
+
+        run(test)
+
+
 class TestStop:
     def test_ends_a_running_job_and_its_processes(self, data: Path) -> None:
         async def test() -> None:

@@ -154,7 +154,7 @@ class Supervisor:
             spec = await self._keeping(claim, self._spec(claim, parameters), wanted)
             if spec is None:
                 return Lost("it is not wanted any more")
-            await asyncio.to_thread(self._engine.start, claim.task, attempt, spec)
+            await self._keeping(claim, asyncio.to_thread(self._engine.start, claim.task, attempt, spec))
         except LeaseLost:
             raise
         except ObjectError as error:
