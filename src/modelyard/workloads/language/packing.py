@@ -14,26 +14,18 @@ from torch import Tensor
 
 from modelyard.workloads.language.chat import Example
 
-IGNORED = -100
-"""The target of a place whose prediction does not count."""
-
 
 class Batch(NamedTuple):
-    """Rows of one length, each int64 [rows, length].
+    """Rows of one length, each int64 [rows, length], and what they are to predict.
 
-    targets: the token that each place is to predict, or IGNORED. predicting: int64, the columns of which any row has a
-    target: logits of the others need not be computed.
+    places: int64 [learned], where in the rows behind each other a prediction counts. targets: int64 [learned], the
+    tokens to be predicted there.
     """
 
     input_ids: Tensor
     position_ids: Tensor
+    places: Tensor
     targets: Tensor
-    predicting: Tensor
-
-    @property
-    def learned(self) -> int:
-        """How many places have a target."""
-        return int((self.targets != IGNORED).sum())
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
@@ -62,15 +54,16 @@ def _batch(rows: Sequence[Sequence[Example]], length: int) -> Batch:
     """Rows filled up at their ends with an example of padding, which nothing counts and nobody sees."""
     input_ids = np.zeros((len(rows), length), np.int64)
     position_ids = np.zeros((len(rows), length), np.int64)
-    targets = np.full((len(rows), length), IGNORED, np.int64)
+    following = np.zeros((len(rows), length), np.int64)
+    counts = np.zeros((len(rows), length), bool)
     for row, examples in enumerate(rows):
         start = 0
         for tokens, learned in examples:
             here = slice(start, start + len(tokens) - 1)
             input_ids[row, here] = tokens[:-1]
             position_ids[row, here] = np.arange(len(tokens) - 1)
-            targets[row, here] = np.where(learned[1:], tokens[1:], IGNORED)
+            following[row, here], counts[row, here] = tokens[1:], learned[1:]
             start = here.stop
         position_ids[row, start:] = np.arange(length - start)
-    predicting = np.flatnonzero((targets != IGNORED).any(axis=0))
-    return Batch(*(torch.from_numpy(array) for array in (input_ids, position_ids, targets, predicting)))
+    arrays = (input_ids, position_ids, np.flatnonzero(counts), following[counts])
+    return Batch(*(torch.from_numpy(array) for array in arrays))

@@ -23,6 +23,7 @@ from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from modelyard.workloads.language.corpus import Service, read_services
+from modelyard.workloads.language.head_loss import head_loss
 from modelyard.workloads.language.muon import Muon
 from modelyard.workloads.language.precision import autocast, has_bfloat16
 
@@ -169,8 +170,8 @@ def train(
             for group, start in zip(optimizer.param_groups, starts, strict=True):
                 group["lr"] = start * _schedule(share)
         with precision:
-            logits = model(input_ids=batch[:, :-1], use_cache=False).logits
-            loss = functional.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+            hidden = model.model(input_ids=batch[:, :-1], use_cache=False).last_hidden_state
+            loss = head_loss(hidden.flatten(0, 1), model.lm_head.weight, batch[:, 1:].flatten()) / batch[:, 1:].numel()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:

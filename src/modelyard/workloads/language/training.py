@@ -22,14 +22,7 @@ from modelyard.workloads.language.history import EarlyStopping, History
 from modelyard.workloads.language.loading import load_tokenizer
 from modelyard.workloads.language.packing import pack
 from modelyard.workloads.language.precision import autocast
-from modelyard.workloads.language.trainable import (
-    Model,
-    Origin,
-    load_trainable,
-    loss_sum,
-    save_trained,
-    trained_weights,
-)
+from modelyard.workloads.language.trainable import Origin, Trainable, load_trainable
 
 ROW_TOKENS = 256
 BATCH_TOKENS = 4096
@@ -108,7 +101,7 @@ def run(context: Context) -> Mapping[str, Any]:
     kind: Literal["adapter", "full"] = "full" if hyperparameters.full_weights else "adapter"
     origin = Origin(str(base), kind, data.document["prompts"])
     name = context.parameters.get("base_name", base.name)
-    save_trained(model, load_tokenizer(base), origin, name, context.output / "model")
+    model.save(load_tokenizer(base), origin, name, context.output / "model")
     history.write(context.output / "metrics")
     return {
         "training_loss": history.training_loss,
@@ -118,16 +111,15 @@ def run(context: Context) -> Mapping[str, Any]:
     }
 
 
-def train(context: Context, model: Model, data: Dataset, hyperparameters: Hyperparameters) -> History:
+def train(context: Context, model: Trainable, data: Dataset, hyperparameters: Hyperparameters) -> History:
     """Trains the weights of `model` that learn, from the newest checkpoint on if there is one."""
     plan = Plan(data.training, hyperparameters, data.document.get("row_tokens"))
-    weights = trained_weights(model)
-    optimizer = torch.optim.AdamW(weights.values(), weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(model.weights.values(), weight_decay=0.0, fused=True)
     checkpoints = Checkpoints(
         context.state / "checkpoints", context.parameters.get("checkpoint_seconds", LONGEST_PAUSE)
     )
     saved = checkpoints.newest()
-    history = restore(saved, weights, optimizer) if saved else History(plan.steps_an_epoch)
+    history = restore(saved, model.weights, optimizer) if saved else History(plan.steps_an_epoch)
     report = Reporter(context, plan.total, history.tokens)
     steps: list[np.ndarray] = []
     while len(history.losses) < plan.total and not history.stops(hyperparameters.early_stopping):
@@ -148,32 +140,34 @@ def train(context: Context, model: Model, data: Dataset, hyperparameters: Hyperp
         if place + 1 == plan.steps_an_epoch:
             history.validation.append({name: evaluate(context, model, one) for name, one in data.validation.items()})
         if checkpoints.due:
-            checkpoints.write(capture(history, weights, optimizer))
+            checkpoints.write(capture(history, model.weights, optimizer))
     return history
 
 
-def train_step(context: Context, model: Model, optimizer: torch.optim.Optimizer, examples: Sequence[Example]) -> float:
+def train_step(
+    context: Context, model: Trainable, optimizer: torch.optim.Optimizer, examples: Sequence[Example]
+) -> float:
     """One optimizer step; the mean loss, in nats, of the tokens that the examples learn."""
     batches = list(pack(examples, ROW_TOKENS, BATCH_TOKENS))
-    learned = max(1, sum(batch.learned for batch in batches))
-    model.train()
+    learned = max(1, sum(len(batch.targets) for batch in batches))
+    model.model.train()
     total = 0.0
     for batch in batches:
         if context.should_stop():
             raise Stopped
         with autocast(model.device.type):
-            loss = loss_sum(model, batch.to(model.device)) / learned
+            loss = model.loss_sum(batch.to(model.device)) / learned
         loss.backward()
         total += float(loss.detach())
-    torch.nn.utils.clip_grad_norm_((weight for group in optimizer.param_groups for weight in group["params"]), 1.0)
+    torch.nn.utils.clip_grad_norm_(model.weights.values(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
     return total
 
 
-def evaluate(context: Context, model: Model, split: Split) -> float:
+def evaluate(context: Context, model: Trainable, split: Split) -> float:
     """The mean loss, in nats, of the tokens that a split's examples learn."""
-    model.eval()
+    model.model.eval()
     total, learned = 0.0, 0
     for first in range(0, len(split), EVALUATED_AT_ONCE):
         if context.should_stop():
@@ -181,8 +175,8 @@ def evaluate(context: Context, model: Model, split: Split) -> float:
         examples = [split[place] for place in range(first, min(first + EVALUATED_AT_ONCE, len(split)))]
         for batch in pack(examples, ROW_TOKENS, BATCH_TOKENS):
             with torch.no_grad(), autocast(model.device.type):
-                total += float(loss_sum(model, batch.to(model.device)))
-            learned += batch.learned
+                total += float(model.loss_sum(batch.to(model.device)))
+            learned += len(batch.targets)
     return total / max(1, learned)
 
 
