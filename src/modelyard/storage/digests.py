@@ -8,7 +8,7 @@ import binascii
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol
 
 
@@ -101,6 +101,7 @@ def decode(text: str, algorithm: str) -> bytes:
     return digest
 
 
+@cache
 def size(algorithm: str) -> int:
     """The bytes of an algorithm's digests."""
     return len(_ALGORITHMS[algorithm]().digest())

@@ -7,6 +7,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 LONGEST_KEY = 1024
 """Bytes of UTF-8, as in S3."""
 _LONGEST_NAME = 255
+_ALWAYS_FITS = _LONGEST_NAME // 4
+_NO_NAMES = frozenset(("", ".", ".."))
 
 
 class ObjectError(Exception):
@@ -61,5 +63,5 @@ def key_parts(key: str) -> list[str]:
 
 def _check(names: Sequence[str], whole: str) -> None:
     for name in names:
-        if name in ("", ".", "..") or "\0" in name or len(name.encode()) > _LONGEST_NAME:
+        if name in _NO_NAMES or "\0" in name or (len(name) > _ALWAYS_FITS and len(name.encode()) > _LONGEST_NAME):
             raise ObjectError(f"{name!r} in {whole!r} cannot be part of a key here: a folder holds no such name")

@@ -7,7 +7,7 @@ files that `cp` wrote: to flush the disk for each object would cost more than al
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -72,13 +72,18 @@ class Objects:
         `describe` and `allow` raise.
         """
         draft = self._name()
-        sink = Sink(partial(self._start, place, draft), algorithms, most=most)
+        sink = Sink(partial(self._start, draft), algorithms, most=most)
+
+        def write(chunks: Sequence[bytes]) -> None:
+            if not sink.size:
+                self._check(place)
+            sink.write(chunks)
 
         def publish(file: int) -> Object:
             return self._publish(draft, file, place, describe(sink.digests()), allow)
 
         try:
-            rest = await pour(self.pool, body, sink.write)
+            rest = await pour(self.pool, body, write)
             return await self.run(sink.finish, rest, publish)
         except BaseException:
             self.pool.submit(self._discard, sink, draft)
@@ -119,11 +124,14 @@ class Objects:
     def _name(self) -> str:
         return f"{_DRAFT}{os.getpid()}-{next(self._numbers)}"
 
-    def _start(self, place: Place, draft: str) -> int:
-        """A new draft; refuses what can be refused before the bytes have come."""
+    def _check(self, place: Place) -> None:
+        """Refuses what can be refused before a long body has come."""
         key_parts(place.key)
         with self.tree.bucket(place.bucket):
-            return os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self.tree.drafts)
+            pass
+
+    def _start(self, draft: str) -> int:
+        return os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self.tree.drafts)
 
     def _publish(self, draft: str, file: int, place: Place, described: Attributes, allow: Allow | None) -> Object:
         if place.key.endswith("/"):
@@ -164,7 +172,7 @@ class Objects:
         allow: Allow | None,
     ) -> Object:
         draft = self._name()
-        sink = Sink(partial(self._start, target, draft), algorithms)
+        sink = Sink(partial(self._start, draft), algorithms)
         file, found = self.tree.open(source.bucket, source.key)
 
         def publish(copy: int) -> Object:
@@ -175,6 +183,7 @@ class Objects:
 
         try:
             check(found)
+            self._check(target)
             hashed = not found.attributes.md5 or not algorithms <= found.attributes.checksums.keys()
             for block in blocks(file, 0, found.size) if hashed else ():
                 sink.write([block])

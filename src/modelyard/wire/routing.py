@@ -260,6 +260,8 @@ def _most_specific(
         return len(route.literals), present, -missing, not needs.deprecated
 
     best = max((route for route in routes if _fits(route, given)), key=rank, default=None)
+    if best is not None and not given:
+        return best
     said = best.literals.keys() if best is not None else set()
     fitting = [other for alternatives in by_method.values() for other in alternatives if _fits(other, given)]
     beyond = fitting if best is None else [other for other in fitting if other.literals.keys() - said]
@@ -270,7 +272,10 @@ def _most_specific(
 
 def _fits(route: Route[T], given: Mapping[str, str]) -> bool:
     """Whether the request has the literal parts of the route's query string; one without a value takes any."""
-    return all(name in given and value in ("", given[name]) for name, value in route.literals.items())
+    literals = route.literals
+    if not literals or not given:
+        return not literals
+    return all(name in given and value in ("", given[name]) for name, value in literals.items())
 
 
 def _by_arn(routes: list[Route[T]], values: list[str]) -> Route[T]:

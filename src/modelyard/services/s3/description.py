@@ -25,10 +25,9 @@ _REFUSED = {
 
 def check_served(request: Mapping[str, Any]) -> None:
     """A Fault for what a request asks of an object that would not be kept, and must not seem to be."""
-    for member, header in _REFUSED.items():
-        if member in request:
-            message = f"A header you provided implies functionality that is not implemented: {header}"
-            raise Fault("NotImplemented", message, {"Header": header})
+    for member in _REFUSED.keys() & request.keys():
+        message = f"A header you provided implies functionality that is not implemented: {_REFUSED[member]}"
+        raise Fault("NotImplemented", message, {"Header": _REFUSED[member]})
     if request.get("VersionId", "null") != "null":
         raise Fault("NoSuchVersion", "The specified version does not exist: objects have no versions here", status=404)
 

@@ -13,6 +13,8 @@ from modelyard.wire.streams import Body
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _PREFIX = "x-amz-checksum-"
+_MEMBERS = {f"Checksum{name}": name for name in ALGORITHMS}
+_READ = frozenset({b"x-amz-trailer", b"x-amz-content-sha256"})
 
 
 class Integrity:
@@ -58,12 +60,11 @@ class Integrity:
         return sums
 
 
-_READ = frozenset({b"x-amz-trailer", b"x-amz-content-sha256"})
-
-
 def announced(request: Mapping[str, Any]) -> dict[str, str]:
     """The checksums in a request's headers, by algorithm; a Fault for what can be none, and for more than one."""
-    sums = {name: _valid(name, sum) for name in ALGORITHMS if (sum := request.get(f"Checksum{name}")) is not None}
+    sums = {_MEMBERS[member]: request[member] for member in _MEMBERS.keys() & request.keys()}
+    for name, sum in sums.items():
+        _valid(name, sum)
     if len(sums) > 1:
         message = "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
         raise Fault("InvalidRequest", message)
