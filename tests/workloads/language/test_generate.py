@@ -23,7 +23,7 @@ from transformers import (
 from modelyard.runner.context import InputError
 from modelyard.runner.serving import RequestError
 from modelyard.workloads.language import adapters as adapters_module
-from modelyard.workloads.language import batching
+from modelyard.workloads.language import batching, loading
 from modelyard.workloads.language.generate import Generations
 from modelyard.workloads.language.generation import Generation, Piece
 from modelyard.workloads.language.loading import load_model, load_tokenizer
@@ -262,6 +262,30 @@ def test_an_answer_ends_where_the_context_does(base: Path, generations: Generati
     with pytest.raises(RequestError, match="256 tokens; the model's context of 256") as refused:
         generations.prepare(Request("x" * CONTEXT))
     assert refused.value.reason == "context"
+
+
+def test_a_prompt_of_megabytes_is_refused_before_it_is_read(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations.prompts, "tokens", pytest.fail)
+    for request in (Request("x" * 10_000_000), Request(messages=[{"role": "user", "content": "x" * 10_000_000}])):
+        with pytest.raises(RequestError, match="far too many tokens") as refused:
+            generations.prepare(request)
+        assert refused.value.reason == "context"
+
+
+def test_a_large_model_computes_in_bfloat16_where_that_is_faster(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "EXACT_BYTES", 0)
+    monkeypatch.setattr(loading, "has_bfloat16", lambda device: True)
+    model = load_model(base)
+    assert model.dtype is torch.bfloat16
+    generations = Generations(model, load_tokenizer(base))
+    requests = [Request(prompt, max_tokens=20, sampling=Sampling(0.8), seed=1) for prompt in PROMPTS]
+    started = start(generations, *requests)
+    finish(generations)
+    assert all(one.reason for one in started)
+    monkeypatch.setattr(loading, "has_bfloat16", lambda device: False)
+    assert load_model(base).dtype is torch.float32
 
 
 def test_many_requests_wait_for_room(base: Path, generations: Generations, monkeypatch: pytest.MonkeyPatch) -> None:

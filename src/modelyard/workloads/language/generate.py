@@ -50,13 +50,11 @@ class Generations:
     def prepare(self, request: Request) -> Generation:
         """Checks a request, and makes its tokens; any thread may do that. RequestError if it cannot be answered."""
         began = time.monotonic()
+        if self.prompts.least_tokens(request) > self.context:
+            raise _too_long("far too many", self.context)
         prompt = self.prompts.tokens(request)
         if len(prompt) >= self.context:
-            raise RequestError(
-                f"the prompt has {len(prompt)} tokens; the model's context of {self.context} tokens has to hold the "
-                "answer too: shorten the prompt",
-                reason="context",
-            )
+            raise _too_long(str(len(prompt)), self.context)
         text = Text(self.prompts.backend, request.stop)
         choice = Choice(request.sampling, request.seed, self._device)
         return Generation(request, prompt, self.context, text, choice, began)
@@ -91,6 +89,14 @@ class Generations:
     def _sweep(self, adapter: Path | None) -> None:
         if not len(self._batches[adapter]):
             del self._batches[adapter]
+
+
+def _too_long(tokens: str, context: int) -> RequestError:
+    return RequestError(
+        f"the prompt has {tokens} tokens; the model's context of {context} tokens has to hold the answer too: "
+        "shorten the prompt",
+        reason="context",
+    )
 
 
 def _rules(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Rules:

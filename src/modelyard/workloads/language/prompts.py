@@ -14,6 +14,9 @@ from modelyard.runner.serving import RequestError
 from modelyard.workloads.language.chat import is_formatted
 from modelyard.workloads.language.request import Message, Request
 
+_SHRINKS = 4
+"""How much shorter a tokenizer's normalizer may make a text."""
+
 
 class Prompts:
     """Makes the tokens that a model reads, with its own tokenizer and chat template."""
@@ -21,6 +24,12 @@ class Prompts:
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._tokenizer = tokenizer
         self.backend: Tokenizer = tokenizer.backend_tokenizer
+        self._longest = max(map(len, self.backend.get_vocab()))
+
+    def least_tokens(self, request: Request) -> int:
+        """Tokens that a request has at the least, and mostly many more: a quick look, before megabytes are read."""
+        characters = len(request.prompt or "") + sum(len(message["content"]) for message in request.messages or ())
+        return characters // (_SHRINKS * self._longest)
 
     def tokens(self, request: Request) -> list[int]:
         """The tokens of a request; RequestError if it has none, or its messages do not fit the model's template."""

@@ -1,6 +1,7 @@
 """The serving task of a language model: it answers requests to a base model and its adapters, all at once."""
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -17,6 +18,8 @@ from modelyard.workloads.language.loading import limit_threads, load_model, load
 from modelyard.workloads.language.request import Request, read
 
 Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
 
 _LONG_BYTES = 20_000
 """Of a request's body: a longer one is made into tokens beside the event loop, not on it."""
@@ -132,6 +135,9 @@ class Steps:
             self._generations.add(generation)
         except InputError as error:
             self._tell([Piece(generation, "", 0, error=str(error))])
+        except Exception as error:  # the others go on
+            _log.exception("the adapter %s could not be loaded", generation.request.adapter)
+            self._tell([Piece(generation, "", 0, error=f"{type(error).__name__}: {error}")])
 
     def _tell(self, pieces: list[Piece]) -> None:
         with suppress(RuntimeError):  # the loop has ended, and with it those who wait
