@@ -44,13 +44,16 @@ def endpoint_over(database: Database, clock: Clock) -> Endpoint:
     async def lists(call: Call, input: dict[str, Any]) -> dict[str, Any]:
         return {"Name": call.account} if call.service == "s3" else {"ids": [call.account]}
 
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("signed requests are no page's")
+
     sessions = Sessions(database)
     services = [
         sts(sessions, clock),
         Service("s3", {"list_objects_v2": lists}),
         Service("neptunedata", {"list_ml_endpoints": lists}),
     ]
-    return Endpoint(services, identify=account_of(sessions, clock))
+    return Endpoint(services, {"/": page}, identify=account_of(sessions, clock))
 
 
 @pytest.fixture
@@ -126,7 +129,7 @@ def test_a_session_ends_and_its_token_is_needed(
         return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
     key, token = credentials["AccessKeyId"], credentials["SessionToken"]
-    assert refusal(key, None) == unknown
+    assert refusal(key, None) == unknown  # also where a page has the path of an unsigned request
     assert refusal(key, token[:-1]) == unknown
     assert refusal(key[:-1] + "A" if key[-1] != "A" else key[:-1] + "B", token) == unknown
     clock.now += 899

@@ -96,7 +96,10 @@ class Endpoint:
         return page
 
     def _signed(self, scope: Scope) -> bool:
-        caller = identify(scope["headers"], scope["query_string"], self._account_of)
+        try:
+            caller = identify(scope["headers"], scope["query_string"], self._account_of)
+        except BadToken:
+            return True
         return self._router.knows(caller.signing_name)
 
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> Answer:
@@ -107,22 +110,16 @@ class Endpoint:
             caller = identify(headers, query, self._account_of)
             served, labels = self._router.match(caller.signing_name, scope["method"], _raw_path(scope), query, headers)
             model = served.service.model
-            if query and model.protocol == "rest-xml":
-                presigned.check(query, self._clock())
             content: bytes | Body = b""
             if isinstance(served, Actions):
                 body = Body(scope, receive)
                 content = await self._whole(body, model)
                 served = served.named(query, content)
-            if served.handler is None:
-                raise errors.unsupported(model, served.model)
-            if scope["method"] != "GET" and from_another_site(headers):
-                message = "Requests from web pages of other sites are refused"
-                raise Fault(errors.words(model).refused, message, status=403)
+            handler = self._admit(served, scope)
             if served.kind == "raw":
                 body = Body(scope, receive)
                 call = _call(served, caller, scope, request_id)
-                passed: Answer = await served.handler(call, Request(scope["method"], labels, query, headers, body))
+                passed: Answer = await handler(call, Request(scope["method"], labels, query, headers, body))
                 return passed
             parser = served.parser or served.compile()
             if parser.reads_body and body is None:
@@ -132,16 +129,10 @@ class Endpoint:
             values, extra = served.read(labels, query, headers, content)
             call = _call(served, caller, scope, request_id, extra)
             if served.kind == "quick":
-                output = served.handler(call, values)
+                output = handler(call, values)
             else:
                 output = await _run(served, call, values, receive)
-            status, answer_headers, answer_content = served.render(output or {}, request_id)
-            value = request_id.encode()
-            for name in served.service.id_headers:
-                answer_headers.append((name, value))
-            if call.headers:
-                answer_headers += [(name.encode(), text.encode()) for name, text in call.headers.items()]
-            return status, answer_headers, answer_content
+            return _rendered(served, call, output)
         except HungUp:
             raise
         except BadToken as bad:
@@ -157,6 +148,18 @@ class Endpoint:
         except Exception as error:
             return _refusal(_translate(served.service, error, request_id), scope, request_id, model, body)
 
+    def _admit(self, served: Served, scope: Scope) -> Handler:
+        """The operation's handler; raises `Fault` for a request that is refused before it is read."""
+        model = served.service.model
+        if scope["query_string"] and model.protocol == "rest-xml":
+            presigned.check(scope["query_string"], self._clock())
+        if served.handler is None:
+            raise errors.unsupported(model, served.model)
+        if scope["method"] != "GET" and from_another_site(scope["headers"]):
+            message = "Requests from web pages of other sites are refused"
+            raise Fault(errors.words(model).refused, message, status=403)
+        return served.handler
+
     async def _whole(self, body: Body, model: Model) -> bytes:
         try:
             return await body.whole(self._max_body)
@@ -168,6 +171,16 @@ def _call(served: Served, caller: Identity, scope: Scope, request_id: str, extra
     service = served.service.name
     url, key = _base_url(scope), caller.access_key
     return Call(service, served.method, caller.account, caller.region, request_id, url, extra, key)
+
+
+def _rendered(served: Served, call: Call, output: Any) -> Answer:
+    status, headers, content = served.render(output or {}, call.request_id)
+    value = call.request_id.encode()
+    for name in served.service.id_headers:
+        headers.append((name, value))
+    if call.headers:
+        headers += [(name.encode(), text.encode()) for name, text in call.headers.items()]
+    return status, headers, content
 
 
 def _unknown(scope: Scope, model: Model | None) -> Fault:
@@ -189,7 +202,7 @@ def _wrong_method(wrong: WrongMethod, scope: Scope, request_id: str, model: Mode
 
 def _refusal(fault: Fault, scope: Scope, request_id: str, model: Model | None, body: Body | None) -> Answer:
     status, headers, content = errors.render(fault, request_id, model, _raw_path(scope))
-    if (body is None or not body.begun) and header(scope, b"expect") is not None:
+    if (body is None or not body.begun) and header(scope["headers"], b"expect"):
         headers.append((b"connection", b"close"))  # else what follows on it could be the body, or another request
     return status, headers, content
 
@@ -231,15 +244,8 @@ def _internal(code: str, request_id: str) -> Fault:
 
 def from_another_site(headers: Headers) -> bool:
     """Whether a browser sends this for a page of another site: bodies of any type are read, also a form's."""
-    origin = _header(headers, b"origin")
-    return origin is not None and origin.partition(b"://")[2] != hosts.header(headers)
-
-
-def _header(headers: Headers, wanted: bytes) -> bytes | None:
-    for name, value in headers:
-        if name == wanted:
-            return value
-    return None
+    origin = header(headers, b"origin")
+    return origin != b"" and origin.partition(b"://")[2] != header(headers, b"host")
 
 
 def _raw_path(scope: Scope) -> str:
@@ -249,7 +255,7 @@ def _raw_path(scope: Scope) -> str:
 
 def _base_url(scope: Scope) -> str:
     """The address that the client used, or the server's own where the Host header is no host."""
-    url = hosts.url(scope.get("scheme", "http"), hosts.header(scope["headers"]))
+    url = hosts.url(scope.get("scheme", "http"), header(scope["headers"], b"host"))
     if url is not None:
         return url
     name, port = scope.get("server") or ("127.0.0.1", None)

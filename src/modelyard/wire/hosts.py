@@ -1,7 +1,6 @@
 """What a request's Host header says: the address that the client used, and the bucket that S3's clients put into it."""
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 
 _LONGEST = 300
@@ -11,14 +10,6 @@ _HOST = re.compile(rb"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?
 # bucket.s3.localhost, bucket.s3.us-west-2.amazonaws.com, bucket.s3-us-west-2.amazonaws.com; or bucket.localhost.
 # An address in digits has no names before it, and "s3" alone is the service.
 _BUCKET = re.compile(r"(?!s3\.)([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\.s3[.-][a-z0-9.-]+|(?<!\.s3)\.localhost)")
-
-
-def header(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The Host header; empty if there is none."""
-    for name, value in headers:
-        if name == b"host":
-            return value
-    return b""
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ from botocore.model import OperationModel
 
 from . import hosts
 from .rest import Malformed, query_fields
+from .streams import header
 
 T = TypeVar("T")
 
@@ -126,7 +127,7 @@ class Router(Generic[T]):
         where the model has no operation for it. Raises `UnknownPath` or `WrongMethod`.
         """
         root = self._by_signing_name.get(signing_name or "", self._everything)
-        if signing_name == self._last is not None and (bucket := hosts.bucket(hosts.header(headers))):
+        if signing_name == self._last is not None and (bucket := hosts.bucket(header(headers, b"host"))):
             raw_path = f"/{bucket}{raw_path}"
         segments = raw_path.split("/")[1:]
         slash = bool(segments) and segments[-1] == ""

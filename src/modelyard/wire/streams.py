@@ -1,7 +1,7 @@
 """Bodies of requests as they arrive, and of answers as they are made."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeVar
 
 from .chunked import BadChunk, BadTrailer, Chunks, is_chunked, unchunked
@@ -53,7 +53,7 @@ class Body:
         self.trailers: Mapping[str, str] = {}
         self.begun = False
         self._receive = receive
-        self._scope = scope
+        self._headers = scope["headers"]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The pieces, of any size. Raises `HungUp`, `Cut`."""
@@ -90,14 +90,14 @@ class Body:
         if not chunks.ended:
             raise Cut("The body ends before its last chunk")
         self.trailers = chunks.trailers
-        promised = (header(self._scope, b"x-amz-trailer") or b"").decode("latin-1").lower()
+        promised = header(self._headers, b"x-amz-trailer").decode("latin-1").lower()
         if missing := {name.strip() for name in promised.split(",")} - {"", *self.trailers}:
             raise Cut(f"The body ends without {', '.join(sorted(missing))}", "MalformedTrailerError")
 
     async def whole(self, limit: int) -> bytes:
         """All of it, of at most `limit` bytes. Raises `TooLarge`, `HungUp`, `Cut`."""
         too_long = self.length is not None and self.length > limit
-        if too_long and header(self._scope, b"expect") is not None:
+        if too_long and header(self._headers, b"expect"):
             raise TooLarge
         pieces: list[bytes] = []
         size = 0
@@ -115,17 +115,16 @@ class Body:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def header(scope: Scope, wanted: bytes) -> bytes | None:
-    """A request's header, by its lower-case name."""
-    for name, value in scope["headers"]:
+def header(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> bytes:
+    """A request's header, by its lower-case name; empty if it is not there."""
+    for name, value in headers:
         if name == wanted:
-            found: bytes = value
-            return found
-    return None
+            return value
+    return b""
 
 
 def _content_length(headers: Headers) -> int | None:
-    text = dict(headers).get(b"content-length", b"")
+    text = header(headers, b"content-length")
     return int(text) if text.isdigit() else None
 
 
