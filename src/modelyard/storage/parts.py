@@ -92,6 +92,7 @@ class Parts:
         self._stride = 0
         self._arriving: list[Arriving] = []
         self._over = False
+        self._turn = threading.Lock()  # the kernel lets one write to a file at a time, and the others spin meanwhile
         for stride, part in _noted(folder):
             self._stride = stride
             self.by_number[part.number] = part
@@ -119,7 +120,8 @@ class Parts:
             at = (number - 1) * self._stride
             fits = length is not None and 0 < length <= self._stride and at + length <= _LARGEST_FILE
             file, at = (_DATA, at) if fits and self._is_free(number) else (f"{number}-{uuid.uuid4().hex}", 0)
-            sink = Sink(partial(self._open, file), {*algorithms, *self.algorithms}, at, length)
+            turn = self._turn if file == _DATA else None
+            sink = Sink(partial(self._open, file), {*algorithms, *self.algorithms}, at, length, turn)
             arriving = Arriving(number, sink, file, at)
             self._arriving.append(arriving)
             return arriving

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from modelyard.storage.digests import Digests
@@ -30,11 +31,17 @@ class Sink:
     """
 
     def __init__(
-        self, start: Callable[[], int], algorithms: Iterable[str] = (), at: int = 0, most: int | None = None
+        self,
+        start: Callable[[], int],
+        algorithms: Iterable[str] = (),
+        at: int = 0,
+        most: int | None = None,
+        turn: AbstractContextManager[object] | None = None,
     ) -> None:
-        """Writes from byte `at` of the file, and no more than `most` bytes."""
+        """Writes from byte `at` of the file, no more than `most` bytes, and each block while it has its `turn`."""
         self.size = 0
         self._most = most
+        self._turn = turn or nullcontext()
         self._start = start
         self._file: int | None = None
         self._at = at
@@ -83,7 +90,8 @@ class Sink:
         if self._most is not None and self.size + len(block) > self._most:
             raise TooLong(f"more than the {self._most} bytes that were announced")
         self._digests.update(block)
-        _write_all(file, block, self._at + self.size)
+        with self._turn:
+            _write_all(file, block, self._at + self.size)
         self.size += len(block)
 
 
