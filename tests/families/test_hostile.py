@@ -36,7 +36,7 @@ def outcome(ask: Callable[[], Request]) -> Request | str:
         return str(error)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(body=JSON, family=st.sampled_from(sorted(FORMS)), imported=st.booleans())
 def test_a_body_is_read_or_refused(body: Any, family: str, imported: bool) -> None:
     said = outcome(lambda: read(family, imported, body)[1])
@@ -47,7 +47,7 @@ def test_a_body_is_read_or_refused(body: Any, family: str, imported: bool) -> No
         assert (said.prompt is None) != (said.messages is None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(body=st.dictionaries(NAMES, JSON, max_size=6), family=st.sampled_from(sorted(FORMS)))
 def test_a_conversation_is_read_or_refused(body: dict[str, Any], family: str) -> None:
     said = outcome(lambda: converse.read(body, family))

@@ -42,7 +42,7 @@ class LocalEngine:
             if spec.family is None:
                 self._spawn(folder, attempt, lock, spec.cores)
             else:
-                request = {"task": str(folder), "attempt": attempt}
+                request = {"task": str(folder), "attempt": attempt, "gentle": spec.gentle}
                 resident.fork(self._residents / spec.family, request, [lock])
         finally:
             os.close(lock)
