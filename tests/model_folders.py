@@ -23,10 +23,9 @@ def write_weights(file: Path, values: int) -> None:
     file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4 * values))
 
 
-def write_adapter(folder: Path, base: str, base_path: str = "/somewhere/else") -> Path:
+def write_adapter(folder: Path, base: str) -> Path:
     """What a customization job leaves, as far as the server looks at it: an adapter of zeros."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "modelyard.json").write_text(json.dumps({"base": base_path, "kind": "adapter"}))
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": base}))
     write_weights(folder / "adapter_model.safetensors", 10)
     return folder

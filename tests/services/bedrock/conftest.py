@@ -23,14 +23,14 @@ ROWS = "".join(f'{{"prompt": "Who keeps station {n}?", "completion": "Crew {n}."
 class Server:
     """An application in the loop's thread; its supervisor works if it is told to."""
 
-    def __init__(self, loop: Loop, folder: Path, supervised: bool = False) -> None:
+    def __init__(self, loop: Loop, folder: Path, supervised: bool = False, slots: int = 2) -> None:
         self._loop = loop
         self.folder = folder
-        self.application = loop.run(self._start(supervised))
+        self.application = loop.run(self._start(supervised, slots))
         self.put("s3://data/train.jsonl", ROWS)
 
-    async def _start(self, supervised: bool) -> Application:
-        application = Application(Settings(data_dir=self.folder, slots=2))
+    async def _start(self, supervised: bool, slots: int) -> Application:
+        application = Application(Settings(data_dir=self.folder, slots=slots))
         run = application.supervisor.run() if supervised else asyncio.sleep(0)
         self._supervisor = asyncio.create_task(run)
         return application

@@ -35,7 +35,7 @@ class TestCreate:
 
     def test_refuses_what_no_job_wrote(self, working: Server, client: Any) -> None:
         write_model(working.object("s3://data/model"))
-        with pytest.raises(client.exceptions.ValidationException, match=r"modelyard\.json.*CreateModelImportJob"):
+        with pytest.raises(client.exceptions.ValidationException, match=r"adapter_config\.json.*CreateModelImportJob"):
             client.create_custom_model(modelName="x", modelSourceConfig=source("s3://data/model"))
         write_adapter(working.object("s3://data/strange"), "meta.nobody-knows-v1")
         with pytest.raises(client.exceptions.ValidationException, match="not registered"):

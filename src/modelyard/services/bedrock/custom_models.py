@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs import resources, tags
-from modelyard.jobs.model import RESERVED, Job, Keep, Resource, Stage, Status
+from modelyard.jobs.model import RESERVED, Job, Keep, NotFound, Resource, Stage, Status
 from modelyard.jobs.resources import InUse
 from modelyard.services.bedrock import arns
 from modelyard.services.bedrock.backend import Backend, message, moment, next_token, owner, search, tag_values
@@ -32,7 +32,7 @@ class CustomModels:
         backend.store.at_end(KIND, _finish)
 
     async def create(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
-        """Takes in weights that a customization job of Modelyard wrote, by a job that nobody sees but its model."""
+        """Takes in an adapter that a customization job of Modelyard wrote: Creating, until a job has copied it."""
         if (job := replayed(self._backend, call, KIND, request)) is None:
             job = await self._create(call, request)
         return {"modelArn": facts(job)["arn"]}
@@ -82,11 +82,11 @@ class CustomModels:
 
     async def _create(self, call: Call, request: Mapping[str, Any]) -> Job:
         if "modelSourceConfig" not in request:
-            reason = "modelSourceConfig is what is served: the folder of weights that a customization job wrote"
+            reason = "modelSourceConfig is what is served: the folder of an adapter that a customization job wrote"
             raise Fault("ValidationException", reason)
         uri = request["modelSourceConfig"]["s3DataSource"]["s3Uri"]
         await self._backend.check_readable(call, "modelSourceConfig.s3DataSource.s3Uri", uri, folder=True)
-        base, form = await self._origin(uri)
+        base, below = await self._base(call, uri)
         id, whose = arns.new_id(), owner(call)
         arn, base_arn = arns.custom_model(whose, "imported", id), arns.foundation_model(call.region, base)
         described = {
@@ -94,29 +94,40 @@ class CustomModels:
             "customizationType": "IMPORTED",
             "modelKmsKeyArn": request.get("modelKmsKeyArn"),
         }
-        document = {"arn": arn, "folder": place(id), "form": form, "rests_on": None, "described": described}
+        rests_on = below.document["arn"] if below else None
+        document = {"arn": arn, "folder": place(id), "form": ADAPTER, "rests_on": rests_on, "described": described}
         model = resources.new(whose, CUSTOM_MODEL, id, request["modelName"], CREATING, document, base_arn, base)
         tagged = tag_values(request.get("modelTags"), "modelTags")
 
         def within(connection: Connection) -> None:
+            if below is not None:
+                resources.require(connection, below)
             reserve(connection, model)
             tags.put(connection, arn, tagged)
 
-        return await created(self._backend, call, KIND, id, request, {"arn": arn}, copying(id, uri, form), within)
+        return await created(self._backend, call, KIND, id, request, {"arn": arn}, copying(id, uri, ADAPTER), within)
 
-    async def _origin(self, uri: str) -> tuple[str, str]:
-        """The id of the foundation model that weights are for, and their form, as the job that wrote them noted."""
-        origin = await self._backend.read_json(join(uri, "modelyard.json"))
-        if origin is None or origin.get("kind") not in (ADAPTER, FULL):
-            reason = "has no modelyard.json, which a customization job of Modelyard writes beside the weights it made"
-            way = "CreateModelImportJob takes other models"
-            raise Fault("ValidationException", f"modelSourceConfig: {uri} {reason}; {way}")
-        adapter = await self._backend.read_json(join(uri, "adapter_config.json")) or {}
-        for model in self._backend.base_models.all():
-            if model.path == origin.get("base") or model.id == adapter.get("base_model_name_or_path"):
-                return model.id, str(origin["kind"])
-        reason = f"modelSourceConfig: {uri} was made from a model that is not registered: {origin.get('base')!r:.300}"
-        raise Fault("ValidationException", f"{reason}; modelyard models add registers it")
+    async def _base(self, call: Call, uri: str) -> tuple[str, Resource | None]:
+        """What an adapter is for, as it says itself: a foundation model's id, and the custom model between, if any."""
+        config = await self._backend.read_json(join(uri, "adapter_config.json"))
+        if config is None:
+            reason = (
+                f"modelSourceConfig: {uri} has no adapter_config.json, which customization jobs write with an adapter"
+            )
+            raise Fault("ValidationException", f"{reason}; CreateModelImportJob takes whole models")
+        name = str(config.get("base_model_name_or_path"))
+        try:
+            arn = arns.parse(name)
+            if arn is None:
+                return self._backend.base_models.get(name).id, None
+            if arn.resource == "custom-model" and arn.owner == owner(call):
+                below = self._backend.resources.get(arn.owner, CUSTOM_MODEL, arn.id)
+                if below.root and below.document["form"] == FULL:
+                    return below.root, below
+        except NotFound:
+            pass
+        reason = f"modelSourceConfig: {uri} is an adapter to {name[:300]!r} (base_model_name_or_path)"
+        raise Fault("ValidationException", f"{reason}, which is not registered; modelyard models add registers a model")
 
 
 def copying(id: str, uri: str, form: str) -> list[Stage]:

@@ -62,7 +62,7 @@ def plan(
     processing = {**reading, "seed": hyperparameters.values["seed"], **teacher}
     training = {
         "base": str(base.folder),
-        "base_name": base.model.id,
+        "base_name": base.rests_on or base.model.id,
         "adapter": str(base.adapter) if base.adapter else None,
         "hyperparameters": hyperparameters.values,
     }
