@@ -12,9 +12,12 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.slow
 @pytest.mark.system
-def test_the_whole_flow_runs_as_it_is_written(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_flow_runs_as_it_is_written(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     [flow] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    write_communities(data / "objects" / "graphs" / "export")
+    write_communities(tmp_path / "export")
+    monkeypatch.chdir(tmp_path)
     server = Server(data).start()
     try:
         exec(flow.replace("http://127.0.0.1:8080", server.url), {})  # the page's own code, on purpose
