@@ -87,7 +87,7 @@ class Application:
         self.resources = Resources(self.database)
         self.base_models = BaseModels(self.resources, folder / "models" / "base")
         self.buckets = Buckets(self.database)
-        self.folders = Folders(folder / "objects")
+        self.folders = Folders(folder / "objects", folder / "uploads")
         self.passing: PassThrough | None = None
         self.storage: Storage = self.folders
         if settings.s3_endpoint is not None:

@@ -6,17 +6,26 @@ No symbolic link may lead out of a bucket.
 import asyncio
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 from modelyard.storage.base import Kind
 from modelyard.storage.names import ObjectError, is_bucket, parts
 
+_TRIES = 100
+
 
 class Folders:
-    """The buckets, as folders under `root`."""
+    """The buckets, as folders under `root`.
 
-    def __init__(self, root: Path) -> None:
+    What is deleted goes to `trash` first, by one rename, and is no object from then on; without one, it stays beside.
+    """
+
+    def __init__(self, root: Path, trash: Path | None = None) -> None:
         self._root = root.resolve()
+        self._trash = trash
+        for left in trash.glob("deleted-*") if trash is not None else ():
+            shutil.rmtree(left, ignore_errors=True)
 
     def bucket(self, uri: str) -> str:
         """The bucket of a URI; ObjectError if it is no `s3://` URI."""
@@ -61,13 +70,20 @@ class Folders:
         target = self.path(uri)
         if not source.exists() and target.is_dir():
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(source, target)
+        for tries in range(_TRIES, 0, -1):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(source, target)
+                return
+            except (FileNotFoundError, FileExistsError):  # a folder goes with the last object in it, at any time
+                if tries == 1:
+                    raise
 
     async def remove(self, uri: str) -> None:
         """Deletes a folder and all in it; one that is not there is deleted already."""
         path = self.path(uri)
-        half = path.with_name(f".{path.name}.deleted")
+        beside = path.with_name(f".{path.name}.deleted")
+        half = beside if self._trash is None else self._trash / f"deleted-{uuid.uuid4().hex}"
         if path.is_dir():
             path.rename(half)
         await asyncio.to_thread(shutil.rmtree, half, ignore_errors=True)
