@@ -2,23 +2,20 @@
 
 The model has the shape of the tiny base model (2.6 million parameters) and random weights, so that every answer has all
 its tokens; it computes in float32 on one thread, everywhere.
-one client, 8 clients: of a serving task, over its socket, greedy; prompts of 6 to 90 tokens, answers of 96.
+one client, 8 clients: boto3's `invoke_model_with_response_stream`, greedy; prompts of 9 to 93 tokens, answers of 96.
 generate: transformers' `generate` for one request after the other, and continuous batching: transformers' own for eight
-requests at once, both in this process, with no socket and no text.
-one-by-one calls: records of the batch, each asked when the one before it was answered. batch: a batch inference job,
-the loading of its model included.
+requests at once, both in this process, with no server and no text.
+one-by-one calls: `invoke_model` for records of the batch, each when the one before it was answered. batch: a batch
+inference job over all of them, from its creation until it is completed, the loading of its model included.
 Answers are compared with those of `generate`.
 """
 
-import asyncio
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -26,37 +23,32 @@ from typing import Any
 
 import torch
 from rounds import Bar, Report, main
-from servers import wait_for
+from servers import PROGRAMS, Modelyard, wait_for
 from transformers import ContinuousBatchingConfig, GenerationConfig, LlamaForCausalLM
 
-from modelyard.jobs.serving import Connections
-from modelyard.runner.context import Context
-from modelyard.workloads.language import batch
 from modelyard.workloads.language.corpus import read_services
 from modelyard.workloads.language.loading import load_tokenizer
 from modelyard.workloads.language.tiny import Recipe, train_tokenizer
 
+MODEL = "meta.llama3-2-1b-instruct-v1:0"
 CLIENTS = 8
 TOKENS = 96
 RECORDS = 400
 RECORD_TOKENS = 24
-
-_TASK = """
-import json, sys
-from pathlib import Path
-from modelyard.runner.context import Context
-from modelyard.workloads.language.serve import run
-here = Path(sys.argv[2])
-run(Context({"base": sys.argv[1], "socket": str(here / "socket")}, {}, here, here))
-"""
 
 
 def run(quick: bool) -> Report:
     """Measures all sides in turn."""
     torch.set_num_threads(1)
     report = Report("A language model of 2.6 million parameters, on one thread")
-    with tempfile.TemporaryDirectory() as folder, task(build(Path(folder, "model"))) as served:
-        measure(report, served, quick)
+    with tempfile.TemporaryDirectory() as folder, Modelyard() as server:
+        base = build(Path(folder, "model"))
+        subprocess.run(
+            [PROGRAMS / "modelyard", "models", "add", MODEL, base, "--endpoint-url", server.url],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        measure(report, Served(server), base, quick)
     eight, one = report.medians["8 clients"], report.medians["one client"]
     report.bars += [
         Bar("tokens/s of 8 clients over one", report.ratio("tokens/s", "8 clients", "one client"), low=3.0),
@@ -69,17 +61,17 @@ def run(quick: bool) -> Report:
     return report
 
 
-def measure(report: Report, served: "Served", quick: bool) -> None:
+def measure(report: Report, served: "Served", base: Path, quick: bool) -> None:
     """Runs the rounds."""
     prompts = [text[: 40 + 60 * place] for place, text in enumerate(long_texts(CLIENTS))]
-    plain = Plain(served.base, prompts)
-    records = served.base.parent / "records.jsonl"
-    asked = write_records(records, RECORDS // 4 if quick else RECORDS)
+    plain = Plain(base, prompts)
+    records = record_prompts(RECORDS // 4 if quick else RECORDS)
 
     def ask(clients: int, texts: Sequence[str]) -> Callable[[], dict[str, float]]:
         def measured() -> dict[str, float]:
             began = time.monotonic()
-            answers = served.ask(texts, clients, TOKENS)
+            with ThreadPoolExecutor(clients) as threads:
+                answers = list(threads.map(served.stream, texts))
             seconds = time.monotonic() - began
             equal = [answer.text == plain.text(text) for text, answer in zip(texts, answers, strict=True)]
             return {
@@ -91,15 +83,15 @@ def measure(report: Report, served: "Served", quick: bool) -> None:
         return measured
 
     def one_by_one() -> dict[str, float]:
-        some, began = asked[:: len(asked) // 50], time.monotonic()
-        served.ask(some, 1, RECORD_TOKENS)
+        some, began = records[:: len(records) // 50], time.monotonic()
+        for text in some:
+            served.invoke(text)
         return {"records/s": len(some) / (time.monotonic() - began)}
 
     def batched() -> dict[str, float]:
         began = time.monotonic()
-        result = run_batch(served.base, records)
-        assert result["succeeded"] == len(asked), result
-        return {"records/s": len(asked) / (time.monotonic() - began)}
+        served.batch(records)
+        return {"records/s": len(records) / (time.monotonic() - began)}
 
     sides = {
         "generate": lambda: plain.generate(prompts[3:5]),
@@ -122,35 +114,50 @@ class Answer:
 
 
 class Served:
-    """A serving task in a process of its own."""
+    """The model as clients reach it."""
 
-    def __init__(self, base: Path, socket: Path) -> None:
-        self.base = base
-        self._socket = socket
-        self.ask(["warm"], 1, 2)
+    def __init__(self, server: Modelyard) -> None:
+        self._server = server
+        self._bedrock = server.client("bedrock")
+        self._runtime = server.client("bedrock-runtime")
+        self._numbers = count()
+        self.invoke("loads the model")
 
-    def ask(self, texts: Sequence[str], clients: int, tokens: int) -> list[Answer]:
-        """Asks all texts, as many at a time as there are clients."""
-        return asyncio.run(self._ask(texts, clients, tokens))
+    def stream(self, prompt: str) -> Answer:
+        """Asks for a stream, and reads it to its end."""
+        answer, began = Answer(), time.monotonic()
+        told = self._runtime.invoke_model_with_response_stream(modelId=MODEL, body=body(prompt, TOKENS))
+        for event in told["body"]:
+            chunk = json.loads(event["chunk"]["bytes"])
+            answer.first = answer.first or time.monotonic() - began
+            answer.text += chunk["generation"]
+            answer.tokens = chunk["generation_token_count"]
+        return answer
 
-    async def _ask(self, texts: Sequence[str], clients: int, tokens: int) -> list[Answer]:
-        connections, free = Connections(lambda _: self._socket), asyncio.Semaphore(clients)
+    def invoke(self, prompt: str) -> None:
+        """Asks for an answer as a whole."""
+        self._runtime.invoke_model(modelId=MODEL, body=body(prompt, RECORD_TOKENS))["body"].read()
 
-        async def one(text: str) -> Answer:
-            async with free:
-                answer, began = Answer(), time.monotonic()
-                header = {"op": "generate", "max_tokens": tokens}
-                body = json.dumps({"prompt": text}).encode()
-                async for told, piece in connections.stream("task", header, body, 60):
-                    assert told["status"] == 200, told
-                    answer.first = answer.first or time.monotonic() - began
-                    answer.text += piece.decode()
-                    answer.tokens = told["output_tokens"]
-                return answer
+    def batch(self, prompts: Sequence[str]) -> None:
+        """Runs a batch inference job to its end."""
+        name = f"job-{next(self._numbers)}"
+        records = [json.dumps({"modelInput": json.loads(body(prompt, RECORD_TOKENS))}) for prompt in prompts]
+        (self._server.bucket / f"{name}.jsonl").write_text("\n".join(records) + "\n")
+        job = self._bedrock.create_model_invocation_job(
+            jobName=name,
+            roleArn="arn:aws:iam::000000000000:role/bench",
+            modelId=MODEL,
+            inputDataConfig={"s3InputDataConfig": {"s3Uri": f"s3://bench/{name}.jsonl"}},
+            outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://bench/answers/"}},
+        )["jobArn"]
+        told: dict[str, Any] = {}
 
-        answers = await asyncio.gather(*map(one, texts))
-        connections.close()
-        return list(answers)
+        def ended() -> bool:
+            told.update(self._bedrock.get_model_invocation_job(jobIdentifier=job))
+            return told["status"] not in ("Submitted", "Validating", "Scheduled", "InProgress")
+
+        wait_for(ended, 300)
+        assert told["status"] == "Completed", told
 
 
 class Plain:
@@ -218,51 +225,20 @@ def build(folder: Path) -> Path:
     return folder
 
 
-@contextmanager
-def task(base: Path) -> Iterator[Served]:
-    """A serving task of the model, until the block ends."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen([sys.executable, "-c", _TASK, base, folder], env=environment)
-        try:
-            wait_for(Path(folder, "socket").exists)
-            yield Served(base, Path(folder, "socket"))
-        finally:
-            process.kill()
-            process.wait()
-
-
 def long_texts(number: int) -> list[str]:
     """Passages of documentation, one after the other."""
     text = " ".join(passage for service in read_services(["sqs", "sns"]) for passage in service.passages)
     return [text[place * 1000 : (place + 1) * 1000] for place in range(number)]
 
 
-def write_records(path: Path, number: int) -> list[str]:
-    """Records with prompts of 5 to 60 tokens; their prompts."""
-    texts = [text[: 20 + 37 * place % 240] for place, text in enumerate(long_texts(20) * (number // 20))]
-    with path.open("w") as lines:
-        for text in texts:
-            body = {"prompt": text, "max_gen_len": RECORD_TOKENS, "temperature": 0}
-            lines.write(json.dumps({"modelInput": body}) + "\n")
-    return texts
+def record_prompts(number: int) -> list[str]:
+    """Prompts of 5 to 60 tokens."""
+    return [text[: 20 + 37 * place % 240] for place, text in enumerate(long_texts(20) * (number // 20))]
 
 
-_numbers = count()
-
-
-def run_batch(base: Path, records: Path) -> dict[str, Any]:
-    """A batch inference job, in this process."""
-    folder = base.parent / f"job-{next(_numbers)}"
-    (folder / "state").mkdir(parents=True)
-    (folder / "output").mkdir()
-    parameters = {
-        "base": str(base),
-        "family": "llama",
-        "invocation_type": "InvokeModel",
-        "deadline": time.time() + 600,
-    }
-    return batch.run(Context(parameters, {"records": records}, folder / "state", folder / "output"))
+def body(prompt: str, tokens: int) -> str:
+    """The body of a greedy request."""
+    return json.dumps({"prompt": prompt, "max_gen_len": tokens, "temperature": 0})
 
 
 if __name__ == "__main__":
