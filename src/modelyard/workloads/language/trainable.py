@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from modelyard.runner.context import InputError
 from modelyard.workloads.language.head_loss import head_loss
 from modelyard.workloads.language.loading import check_adapter, load_model
+from modelyard.workloads.language.memory import batch_tokens
 from modelyard.workloads.language.packing import Batch
 
 
@@ -50,6 +51,10 @@ class Trainable:
     def device(self) -> torch.device:
         """Where it computes."""
         return self.model.device
+
+    def batch_tokens(self, cores: int) -> int:
+        """How many tokens fit into one batch."""
+        return batch_tokens(self._own.config.get_text_config(), self.device, cores)
 
     def loss_sum(self, batch: Batch) -> Tensor:
         """The summed negative log-likelihood, in nats, of all targets of a batch.

@@ -24,8 +24,8 @@ from modelyard.workloads.language.packing import pack
 from modelyard.workloads.language.precision import autocast
 from modelyard.workloads.language.trainable import Origin, Trainable, load_trainable
 
-ROW_TOKENS = 256
-BATCH_TOKENS = 4096
+ROW_TOKENS = {"cpu": 256, "cuda": 1024}
+"""Attention costs the square of it; a row that is much shorter leaves an accelerator idle."""
 EVALUATED_AT_ONCE = 64
 
 
@@ -148,7 +148,7 @@ def train_step(
     context: Context, model: Trainable, optimizer: torch.optim.Optimizer, examples: Sequence[Example]
 ) -> float:
     """One optimizer step; the mean loss, in nats, of the tokens that the examples learn."""
-    batches = list(pack(examples, ROW_TOKENS, BATCH_TOKENS))
+    batches = list(pack(examples, ROW_TOKENS[model.device.type], model.batch_tokens(context.cores)))
     learned = max(1, sum(len(batch.targets) for batch in batches))
     model.model.train()
     total = 0.0
@@ -173,7 +173,7 @@ def evaluate(context: Context, model: Trainable, split: Split) -> float:
         if context.should_stop():
             raise Stopped
         examples = [split[place] for place in range(first, min(first + EVALUATED_AT_ONCE, len(split)))]
-        for batch in pack(examples, ROW_TOKENS, BATCH_TOKENS):
+        for batch in pack(examples, ROW_TOKENS[model.device.type], model.batch_tokens(context.cores)):
             with torch.no_grad(), autocast(model.device.type):
                 total += float(model.loss_sum(batch.to(model.device)))
             learned += len(batch.targets)
