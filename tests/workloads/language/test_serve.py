@@ -13,6 +13,7 @@ import torch
 import uvloop
 from transformers import LlamaForCausalLM
 
+from modelyard.frames import STREAM_WINDOW
 from modelyard.jobs.serving import Connections
 from modelyard.runner.context import Context, InputError
 from modelyard.workloads.language.loading import load_tokenizer
@@ -111,6 +112,20 @@ def test_an_answer_that_nobody_reads_any_more_makes_room(chat: Chat) -> None:
                 await anext(frames)
         _, last = await client.say("the", max_tokens=3)
         assert last["total_ms"] < 5000
+
+    chat(conversation)
+
+
+def test_a_slow_reader_gets_all_in_fewer_frames_and_holds_up_nobody(chat: Chat, base: Path) -> None:
+    async def conversation(client: Client) -> None:
+        frames = client.frames("station " * 9, max_tokens=100)
+        first = await anext(frames)
+        for _ in range(3):
+            await client.say("station " * 9, max_tokens=100)
+        rest = [frame async for frame in frames]
+        text = b"".join(body for _, body in [first, *rest]).decode()
+        assert text == expected(base, "station " * 9, 100)
+        assert len(rest) <= STREAM_WINDOW + 1 < rest[-1][0]["output_tokens"]
 
     chat(conversation)
 
