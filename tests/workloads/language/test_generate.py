@@ -168,6 +168,19 @@ def test_the_models_own_repetition_penalty_counts(base: Path) -> None:
         assert one.output == alone(model, one.prompt, max_new_tokens=30, do_sample=False)
 
 
+def test_the_tokenizers_own_end_token_ends_an_answer_too(base: Path, generations: Generations) -> None:
+    (whole,) = start(generations, Request("the crew", max_tokens=20))
+    said = text_of(finish(generations), whole)
+    end = next(token for token in whole.output if token != whole.output[0])
+    tokenizer = load_tokenizer(base)
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
+    other = Generations(load_model(base), tokenizer)
+    (one,) = start(other, Request("the crew", max_tokens=20))
+    assert said.startswith(text_of(finish(other), one))
+    assert one.output == whole.output[: whole.output.index(end) + 1]
+    assert one.reason == "end_turn"
+
+
 @pytest.mark.parametrize("way", ["merged", "switched"])
 def test_adapters_answer_as_peft_does(
     base: Path, adapters: list[Path], way: str, monkeypatch: pytest.MonkeyPatch

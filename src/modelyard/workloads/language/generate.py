@@ -102,14 +102,14 @@ def _too_long(tokens: str, context: int) -> RequestError:
 def _rules(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Rules:
     own = model.generation_config
     assert own is not None
-    ends: int | Sequence[int] | None = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+    ends: int | Sequence[int] = own.eos_token_id if own.eos_token_id is not None else ()
     try:
         attention = Attention(model.config.get_text_config())
     except ValueError as error:
         raise InputError(f"models of the type {model.config.model_type} are not served: {error}") from None
     return Rules(
         attention,
-        ends=frozenset([ends] if isinstance(ends, int) else ends or ()),
+        ends=frozenset([ends] if isinstance(ends, int) else ends) | {tokenizer.eos_token_id} - {None},
         keeps_logits="logits_to_keep" in inspect.signature(model.forward).parameters,
         repetition_penalty=own.repetition_penalty,
     )

@@ -41,7 +41,7 @@ class Slots(Cache):
         if not self._pairs:
             self._pairs = [(keys[:0].clone(), values[:0].clone()) for keys, values in prompts]
         self._lengths.append(length)
-        self._grow(len(self._lengths), length + 1)
+        self._grow()
         self._put(len(self._lengths) - 1, prompts, index, length)
 
     def remove(self, row: int) -> None:
@@ -53,13 +53,13 @@ class Slots(Cache):
 
     def begin(self, device: torch.device) -> Step:
         """Makes room for one more token in each row, which the model's next call writes."""
+        self._grow()
         self._step = Step(
             rows=torch.arange(len(self._lengths), device=device),
             columns=torch.tensor(self._lengths, device=device),
             end=max(self._lengths) + 1,
         )
         self._lengths = [length + 1 for length in self._lengths]
-        self._grow(len(self._lengths), self._step.end)
         return self._step
 
     def update(
@@ -85,13 +85,14 @@ class Slots(Cache):
             for target, source in zip(mine, theirs, strict=True):
                 target[row, :, :length] = source[index, :, :length]
 
-    def _grow(self, rows: int, columns: int) -> None:
-        """Holds at least so many rows and columns; grows by more than that, so that it happens rarely."""
+    def _grow(self) -> None:
+        """Holds all rows, and one more token in each; takes more than that, so that it happens rarely."""
+        rows, columns = len(self._lengths), max(self._lengths) + 1
         held = self._pairs[0][0].shape
         if rows > held[0] or columns > held[2]:
-            rows = max(held[0], 1 << (rows - 1).bit_length())
-            columns = max(held[2], -(-columns * 3 // (2 * _COLUMNS)) * _COLUMNS)
-            self._pairs = [(_grown(keys, rows, columns), _grown(values, rows, columns)) for keys, values in self._pairs]
+            size = 1 << (rows - 1).bit_length(), -(-columns * 5 // (4 * _COLUMNS)) * _COLUMNS
+            for layer, (keys, values) in enumerate(self._pairs):  # one by one: the old memory is free at once
+                self._pairs[layer] = _resized(keys, *size), _resized(values, *size)
 
 
 class Attention:
@@ -103,9 +104,7 @@ class Attention:
     def __init__(self, config: PreTrainedConfig) -> None:
         types, arguments = get_layer_types_and_kwargs(config)
         if others := set(types) - _SERVED:
-            raise ValueError(
-                f"its layers are of the type {sorted(others)[0]}; only attention over all tokens is served"
-            )
+            raise ValueError(f"its layers are of the type {sorted(others)[0]}; only attention is served")
         self._windows = {kind: given.get("sliding_window") for kind, given in zip(types, arguments, strict=True)}
         self._by_type = getattr(config, "layer_types", None) is not None
         self._additive = config._attn_implementation == "eager"
@@ -132,8 +131,8 @@ def layer_pairs(cache: DynamicCache) -> list[Pair]:
     return [(keys, values) for keys, values in pairs if keys is not None and values is not None]
 
 
-def _grown(tensor: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    held = tensor.shape
-    grown = tensor.new_zeros(rows, held[1], columns, held[3])
-    grown[: held[0], :, : held[2]] = tensor
-    return grown
+def _resized(tensor: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    resized = tensor.new_zeros(rows, tensor.shape[1], columns, tensor.shape[3])
+    part = tensor[:rows, :, :columns]
+    resized[: part.shape[0], :, : part.shape[2]] = part
+    return resized
