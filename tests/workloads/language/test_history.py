@@ -39,7 +39,8 @@ def test_the_training_loss_is_the_mean_of_the_last_epoch() -> None:
 
 
 def test_the_files_have_amazons_columns(tmp_path: Path) -> None:
-    told = History(2, losses=[4.0, 3.0, 2.0, 1.0], validation=[{"validation-0": 2.5}, {"validation-0": 1000.0}])
+    validation = [{"validation-0": 2.5}, {"validation-0": 1000.0}]
+    told = History(2, losses=[4.0, 3.0, 2.0, 1.0], validation=validation, before={"validation-0": 5.0})
     told.write(tmp_path / "metrics")
     with (tmp_path / "metrics" / "training.csv").open() as file:
         training = list(csv.DictReader(file))
@@ -47,9 +48,11 @@ def test_the_files_have_amazons_columns(tmp_path: Path) -> None:
     assert [(int(row["step_number"]), int(row["epoch_number"])) for row in training] == [(0, 0), (1, 0), (2, 1), (3, 1)]
     assert float(training[1]["perplexity"]) == math.exp(3.0)
     with (tmp_path / "metrics" / "validation-0.csv").open() as file:
-        validation = list(csv.DictReader(file))
-    assert list(validation[0]) == ["step_number", "epoch_number", "validation_loss", "perplexity"]
-    assert [(row["step_number"], row["validation_loss"]) for row in validation] == [("1", "2.5"), ("3", "1000.0")]
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["step_number", "epoch_number", "validation_loss", "perplexity"]
+    assert [(row["step_number"], row["validation_loss"]) for row in rows] == [("1", "2.5"), ("3", "1000.0")]
+    with (tmp_path / "metrics" / "before-validation-0.csv").open() as file:
+        assert [row["validation_loss"] for row in csv.DictReader(file)] == ["5.0"]
 
 
 def test_a_document_brings_everything_back() -> None:

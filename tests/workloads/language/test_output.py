@@ -10,7 +10,8 @@ def model(folder: Path, *validation_sets: str) -> Path:
     """What training leaves behind."""
     folder.mkdir()
     losses = {name: 2.0 + number for number, name in enumerate(validation_sets)}
-    History(1, losses=[3.0, 2.0], validation=[losses, losses]).write(folder / "metrics")
+    before = dict.fromkeys(losses, 9.0)
+    History(1, losses=[3.0, 2.0], validation=[losses, losses], before=before).write(folder / "metrics")
     (folder / "model").mkdir()
     (folder / "model" / "adapter_model.safetensors").write_bytes(b"weights")
     (folder / "model" / "modelyard.json").write_text('{"base": "/srv/models/base"}')
@@ -44,3 +45,4 @@ def test_every_validation_set_has_its_file(tmp_path: Path) -> None:
     files = laid_out(tmp_path, "validation-0", "validation-1")
     place = "validation_artifacts/post_fine_tuning_validation/validation-1/validation_metrics.csv"
     assert ",3.0," in files[place]
+    assert ",9.0," in files[place.replace("post_", "pre_")]

@@ -24,12 +24,13 @@ class EarlyStopping:
 class History:
     """losses: mean training loss of each step. validation: at the end of each epoch, the loss of each validation set.
 
-    tokens: how many have been trained on.
+    before: the loss of each validation set before the first step. tokens: how many have been trained on.
     """
 
     steps_an_epoch: int
     losses: list[float] = field(default_factory=list)
     validation: list[dict[str, float]] = field(default_factory=list)
+    before: dict[str, float] = field(default_factory=dict)
     tokens: int = 0
 
     @classmethod
@@ -59,12 +60,13 @@ class History:
         return waited >= rule.patience
 
     def write(self, folder: Path) -> None:
-        """Writes `training.csv`, and a file for each validation set, by its name."""
+        """Writes `training.csv`, and two files for each validation set, one of them of the time before."""
         folder.mkdir()
         training = ((step, step // self.steps_an_epoch, loss) for step, loss in enumerate(self.losses))
         _write(folder / "training.csv", "training_loss", training)
         for name in self.validation[0] if self.validation else ():
             _write(folder / f"{name}.csv", "validation_loss", self._validated(name))
+            _write(folder / f"before-{name}.csv", "validation_loss", iter([(0, 0, self.before[name])]))
 
     def _validated(self, name: str) -> Iterator[tuple[int, int, float]]:
         """Step, epoch and loss of a validation set, at the last step of each epoch."""

@@ -17,6 +17,8 @@ VALIDATION = (
     "validation_artifacts/post_fine_tuning_validation/validation_metrics.csv",
     "validation_artifacts/validation_metrics.csv",
 )
+BEFORE = "validation_artifacts/pre_fine_tuning_validation/validation/validation_metrics.csv"
+"""Ours: what the same validation set said of the model that the job began with."""
 MODEL = "model"
 PRIVATE = "modelyard.json"
 """Tells where the base model lies on the server: nothing for users."""
@@ -34,6 +36,8 @@ def run(context: Context) -> Mapping[str, Any]:
         number = path.stem.rpartition("-")[2]
         for place in VALIDATION if number == "0" else VALIDATION[:1]:
             _copy(path, context.output / place.replace("/validation/", f"/{_folder(number)}/"))
+        before = BEFORE.replace("/validation/", f"/{_folder(number)}/")
+        _copy(path.with_name(f"before-{path.name}"), context.output / before)
     shutil.copytree(context.inputs["model"] / MODEL, context.output / MODEL, ignore=shutil.ignore_patterns(PRIVATE))
     return {"files": sum(path.is_file() for path in context.output.rglob("*"))}
 

@@ -121,6 +121,7 @@ def train(context: Context, model: Trainable, data: Dataset, hyperparameters: Hy
     saved = checkpoints.newest()
     history = restore(saved, model.weights, optimizer) if saved else History(plan.steps_an_epoch)
     report = Reporter(context, plan.total, history.tokens)
+    history.before = history.before or judge(context, model, data)
     steps: list[np.ndarray] = []
     while len(history.losses) < plan.total and not history.stops(hyperparameters.early_stopping):
         epoch, place = divmod(len(history.losses), plan.steps_an_epoch)
@@ -138,7 +139,7 @@ def train(context: Context, model: Trainable, data: Dataset, hyperparameters: Hy
         history.tokens += sum(len(example.tokens) for example in examples)
         report.step(history, epoch)
         if place + 1 == plan.steps_an_epoch:
-            history.validation.append({name: evaluate(context, model, one) for name, one in data.validation.items()})
+            history.validation.append(judge(context, model, data))
         if checkpoints.due:
             checkpoints.write(capture(history, model.weights, optimizer))
     return history
@@ -163,6 +164,11 @@ def train_step(
     optimizer.step()
     optimizer.zero_grad()
     return total
+
+
+def judge(context: Context, model: Trainable, data: Dataset) -> dict[str, float]:
+    """The loss of each validation set."""
+    return {name: evaluate(context, model, split) for name, split in data.validation.items()}
 
 
 def evaluate(context: Context, model: Trainable, split: Split) -> float:
