@@ -1,6 +1,9 @@
+import shutil
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from modelyard.workloads.language.chat import Encoder, Example, is_formatted
@@ -80,6 +83,24 @@ def test_a_template_that_does_not_end_an_answer_gets_an_end(tokenizer: PreTraine
     tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     _, learned = shown(tokenizer, encode(tokenizer, say(("user", "u"), ("assistant", "a"))))
     assert learned.endswith("a\n<|endoftext|>")
+
+
+def test_a_tokenizer_that_cuts_or_fills_up_does_neither(mini: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(mini, tmp_path / "base")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    whole = encode(load_tokenizer(folder), Completion("Who keeps it?", "The Falcon crew.")).tokens
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=64)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    cut = encode(load_tokenizer(folder), Completion("Who keeps it?", "The Falcon crew.")).tokens
+    assert cut.tolist() == whole.tolist()
+
+
+def test_a_text_gets_only_what_the_tokenizer_puts_before_it(tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = [("<|endoftext|>", 0), ("<|end|>", 1)]
+    both = TemplateProcessing(single="<|endoftext|> $A <|end|>", special_tokens=ids)
+    tokenizer.backend_tokenizer.post_processor = both
+    assert tokenizer.decode(encode(tokenizer, Text("some")).tokens) == "<|endoftext|>some<|endoftext|>"
 
 
 def test_what_a_template_refuses_is_told(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,11 @@ class TestAsATask:
         hyperparameters = {**HYPERPARAMETERS, "full_weights": full_weights, "epochs": 20, "learning_rate": 1e-3}
         parameters = {"base": str(base), "hyperparameters": hyperparameters, "checkpoint_seconds": 0.05}
         return TaskSpec(
-            "modelyard.workloads.language.training:run", parameters, {"data": str(data_set)}, family="language"
+            "modelyard.workloads.language.training:run",
+            parameters,
+            {"data": str(data_set)},
+            family="language",
+            gentle=False,
         )
 
     def ended(self, engine: LocalEngine, task: str, attempt: int) -> State:
@@ -216,7 +221,7 @@ class TestAsATask:
         assert told == [(event["step"], event["loss"]) for event in self.events(engine, whole_task, 1)]
 
     def test_ends_soon_when_it_is_asked_to(self, engine: LocalEngine, mini: Path, data_set: Path) -> None:
-        engine.start("stopped", 1, self.spec(mini, data_set, full_weights=True))
+        engine.start("stopped", 1, replace(self.spec(mini, data_set, full_weights=True), cores=2))
         wait_for(lambda: self.events(engine, "stopped", 1))
         engine.stop("stopped", 1)
         began = time.monotonic()

@@ -116,7 +116,8 @@ class Encoder:
         begin = self.tokenizer.bos_token
         if begin is not None and text.startswith(begin):
             return []
-        return list(self._backend.encode("", add_special_tokens=True).ids)
+        encoding = self._backend.encode("a", add_special_tokens=True)
+        return list(encoding.ids[: encoding.special_tokens_mask.index(0)])
 
     def _encode(self, text: str) -> list[int]:
         return list(self._backend.encode(text, add_special_tokens=False).ids)

@@ -57,7 +57,10 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedMode
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer in a Hugging Face folder; InputError if there is none of the fast kind."""
+    """The tokenizer in a Hugging Face folder, which gives all tokens of a text, and no others.
+
+    InputError if there is none of the fast kind.
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=may_run_code(folder), local_files_only=True)
     except Exception as error:
@@ -66,6 +69,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise InputError(f"the tokenizer of {folder.name} is a {type(tokenizer).__name__}; a tokenizer.json is needed")
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     return tokenizer
 
 

@@ -46,14 +46,14 @@ class Sources:
         """
         parameters = context.parameters
         base, customization = Path(parameters["base"]), parameters["customization"]
-        length = min(context_tokens(base), parameters.get("limits", {}).get("record_tokens") or context_tokens(base))
+        length = min(context_tokens(base), _limits(context).get("record_tokens") or context_tokens(base))
         if customization == "continued-pre-training":
             length = min(length, parameters.get("sequence_tokens") or TEXT_TOKENS)
         return cls(customization, Encoder(load_tokenizer(base)), length, answers)
 
     def read(self, context: Context, split: str, problems: Problems) -> Iterator[Found]:
         """The rows of a split that can be used; what cannot goes to `problems`. Reports each, and raises Stopped."""
-        most = context.parameters.get("limits", {}).get(f"{split.partition('-')[0]}_records")
+        most = _limits(context).get(f"{split.partition('-')[0]}_records")
         path = context.inputs[split]
         for number, row in enumerate(read_rows(path, self.customization, problems), start=1):
             if most is not None and number > most:
@@ -84,6 +84,10 @@ class Sources:
         if answer is None:
             raise RowError("the teacher's answer is empty")
         return Conversation((*row.content.messages, {"role": "assistant", "content": answer}))
+
+
+def _limits(context: Context) -> Mapping[str, int | None]:
+    return context.parameters.get("limits") or {}
 
 
 def splits(context: Context) -> list[str]:
