@@ -1,7 +1,8 @@
 """Generates for many requests at once, with a base model and its adapters.
 
 The tokens are those that `generate` of transformers gives to each request alone. Measured beside transformers' own
-continuous batching these steps are as fast, and each request draws by its own seed, which that does not offer.
+continuous batching the steps are within a tenth of its speed, faster for one request and slower for eight; each request
+draws by its own seed and has its own adapter, which that does not offer.
 """
 
 import inspect
