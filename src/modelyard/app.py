@@ -8,7 +8,6 @@ import os
 import secrets
 import signal
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -53,6 +52,7 @@ from modelyard.storage.folders import Folders
 from modelyard.storage.listing import Listing
 from modelyard.storage.objects import Objects
 from modelyard.storage.places import Places
+from modelyard.storage.threads import Threads
 from modelyard.storage.tree import Tree
 from modelyard.storage.uploads import Uploads
 from modelyard.wire.endpoint import Endpoint, Service
@@ -61,9 +61,6 @@ if TYPE_CHECKING:
     from modelyard.services.s3.pass_through import PassThrough
 
 log = logging.getLogger(__name__)
-
-FILE_THREADS = 8
-"""Threads that read and write objects. A disk, or its cache, has no more to give to more of them."""
 
 
 class DataFolderTaken(Exception):
@@ -128,7 +125,7 @@ class Application:
             kept=self.resolver.kept,
         )
         self.tree = Tree(folder / "objects", folder / "uploads")
-        self.file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")
+        self.threads = Threads()
         self.sessions = Sessions(self.database)
         self.endpoint = Endpoint(
             self._services(settings), self.pages.routes, account_of(self.sessions), max_body=settings.max_body
@@ -137,7 +134,7 @@ class Application:
     def close(self) -> None:
         """Ends the parts; tasks go on."""
         self.connections.close()
-        self.file_threads.shutdown()
+        self.threads.close()
         self.tree.close()
         self.database.close()
 
@@ -169,7 +166,7 @@ class Application:
         ]
 
     def _s3(self, settings: Settings) -> S3Backend:
-        objects = Objects(self.tree, self.file_threads)
+        objects = Objects(self.tree, self.threads)
         uploads = Uploads(objects, settings.data_dir.resolve() / "uploads")
         return S3Backend(objects, uploads, Listing(self.tree), self.buckets, self.store.will_publish)
 

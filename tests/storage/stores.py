@@ -3,12 +3,12 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from modelyard.storage.attributes import Attributes, Object
 from modelyard.storage.objects import Objects, Place
+from modelyard.storage.threads import Threads
 from modelyard.storage.tree import Tree
 
 
@@ -20,12 +20,12 @@ class Store:
         self.uploads = folder / "uploads"
         self.folder.mkdir(parents=True)
         self.uploads.mkdir()
-        self.pool = ThreadPoolExecutor(4)
+        self.threads = Threads()
         self.tree = Tree(folder / "objects", self.uploads)
-        self.objects = Objects(self.tree, self.pool)
+        self.objects = Objects(self.tree, self.threads)
 
     def close(self) -> None:
-        self.pool.shutdown()
+        self.threads.close()
         self.tree.close()
 
     def put(self, key: str, body: bytes = b"x", pieces: int = 1, bucket: str = "films", **options: Any) -> Object:
@@ -55,7 +55,7 @@ class Store:
 
     def drafts(self) -> list[str]:
         """What is left of uploads, once the threads have done what they were asked for."""
-        self.pool.shutdown()
+        self.threads.close()
         return [path.name for path in self.uploads.iterdir()]
 
 

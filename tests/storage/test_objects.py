@@ -410,7 +410,7 @@ class TestLimits:
     def test_drafts_of_a_killed_server_are_gone_with_the_next(self, store: Store) -> None:
         (store.uploads / "put-1-1").write_bytes(b"half")
         (store.uploads / "other").mkdir()
-        type(store.objects)(store.tree, store.pool)
+        type(store.objects)(store.tree, store.threads)
         assert store.drafts() == ["other"]
 
     @pytest.mark.slow

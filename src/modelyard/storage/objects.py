@@ -4,26 +4,23 @@ After its answer an object survives the death of every process. A loss of power 
 files that `cp` wrote: to flush the disk for each object would cost more than all the rest.
 """
 
-import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
 
 from modelyard.storage import attributes
 from modelyard.storage.attributes import Attributes, Object
 from modelyard.storage.digests import encode
 from modelyard.storage.names import ObjectError, key_parts
+from modelyard.storage.threads import Threads
 from modelyard.storage.transfer import BLOCK, Sink, Source, blocks, copy_range, pour
 from modelyard.storage.tree import Allow, Tree
 
 _DRAFT = "put-"
 
-Result = TypeVar("Result")
 Describe = Callable[[Mapping[str, bytes]], Attributes]
 """From the digests of what arrived, by algorithm, to the attributes; raises if it is not what was announced."""
 Choose = Callable[[Object], tuple[int, int]]
@@ -49,11 +46,11 @@ class Reading:
 
 
 class Objects:
-    """The objects of all buckets. Files are read and written in the threads of `pool`."""
+    """The objects of all buckets."""
 
-    def __init__(self, tree: Tree, pool: Executor) -> None:
+    def __init__(self, tree: Tree, threads: Threads) -> None:
         self.tree = tree
-        self.pool = pool
+        self.threads = threads
         self._numbers = itertools.count()
         for name in os.listdir(tree.drafts):
             if name.startswith(_DRAFT):
@@ -83,10 +80,11 @@ class Objects:
             return self._publish(draft, file, place, describe(sink.digests()), allow)
 
         try:
-            rest = await pour(self.pool, body, write)
-            return await self.run(sink.finish, rest, publish)
+            rest = await pour(self.threads, body, write)
+            run = self.threads.run if sink.size else self.threads.quickly
+            return await run(sink.finish, rest, publish)
         except BaseException:
-            self.pool.submit(self._discard, sink, draft)
+            self.threads.submit(self._discard, sink, draft)
             raise
 
     async def copy(
@@ -103,23 +101,19 @@ class Objects:
         `describe` gets what the copy has by its bytes alone, with checksums by the algorithms, and the source's
         headers and metadata. The kernel copies, unless a digest is asked for that the source does not have.
         """
-        return await self.run(self._copy, source, target, frozenset(algorithms), check, describe, allow)
+        return await self.threads.run(self._copy, source, target, frozenset(algorithms), check, describe, allow)
 
     async def get(self, place: Place, choose: Choose) -> Reading:
         """Opens an object to read some of it. NoSuchBucket, NoSuchKey, Linked, or what `choose` raises."""
-        return await self.run(self._get, place, choose)
+        return await self.threads.quickly(self._get, place, choose)
 
     async def find(self, place: Place) -> Object:
         """The object as it stands. NoSuchBucket, NoSuchKey, Linked."""
-        return await self.run(self.tree.find, place.bucket, place.key)
+        return await self.threads.quickly(self.tree.find, place.bucket, place.key)
 
     async def delete(self, place: Place, allow: Allow | None = None) -> None:
         """Deletes an object; one that is not there is deleted already. NoSuchBucket, Linked, or what `allow` raises."""
-        await self.run(self.tree.remove, place.bucket, place.key, allow)
-
-    async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Does file work in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work, *arguments)
+        await self.threads.quickly(self.tree.remove, place.bucket, place.key, allow)
 
     def _name(self) -> str:
         return f"{_DRAFT}{os.getpid()}-{next(self._numbers)}"
@@ -157,7 +151,7 @@ class Objects:
         try:
             start, end = choose(found)
             if end - start > BLOCK:
-                return Reading(found, start, end, Source(self.pool, os.dup(file), start, end))
+                return Reading(found, start, end, Source(self.threads, os.dup(file), start, end))
             return Reading(found, start, end, b"".join(blocks(file, start, end)))
         finally:
             os.close(file)

@@ -4,11 +4,12 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from modelyard.storage.digests import Digests
+from modelyard.storage.threads import Threads
 
 BLOCK = 1024 * 1024
 """Bytes that are written or read at one go. What is no longer than one crosses to a thread once."""
@@ -95,7 +96,7 @@ class Sink:
         self.size += len(block)
 
 
-async def pour(pool: Executor, body: AsyncIterable[bytes], write: Callable[[Sequence[bytes]], None]) -> list[bytes]:
+async def pour(threads: Threads, body: AsyncIterable[bytes], write: Callable[[Sequence[bytes]], None]) -> list[bytes]:
     """Takes a body to `write`, block after block: while one is written in a thread, the next arrives.
 
     The last block, which may be the only one, is returned and not written, so that what ends the work may do both.
@@ -109,7 +110,7 @@ async def pour(pool: Executor, body: AsyncIterable[bytes], write: Callable[[Sequ
         if size >= BLOCK:
             if writing is not None:
                 await asyncio.wrap_future(writing)
-            writing = pool.submit(write, chunks)
+            writing = threads.submit(write, chunks)
             chunks, size = [], 0
     if writing is not None:
         await asyncio.wrap_future(writing)
@@ -122,8 +123,8 @@ class Source:
     The descriptor is closed at the end of the iteration, or by `aclose`, whichever comes first.
     """
 
-    def __init__(self, pool: Executor, file: int, start: int, end: int) -> None:
-        self._pool = pool
+    def __init__(self, threads: Threads, file: int, start: int, end: int) -> None:
+        self._threads = threads
         self._file = file
         self._at = start
         self._end = end
@@ -159,7 +160,7 @@ class Source:
             os.close(self._file)
 
     def _read(self) -> "Future[bytes]":
-        return self._pool.submit(os.pread, self._file, min(BLOCK, self._end - self._at), self._at)
+        return self._threads.submit(os.pread, self._file, min(BLOCK, self._end - self._at), self._at)
 
 
 def blocks(file: int, start: int, end: int) -> Iterator[bytes]:

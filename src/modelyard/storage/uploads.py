@@ -72,6 +72,7 @@ class Uploads:
 
     def __init__(self, objects: Objects, folder: Path) -> None:
         self._objects = objects
+        self._threads = objects.threads
         self._folder = folder
         self._loading = threading.Lock()
         self._loaded: WeakValueDictionary[str, Parts] = WeakValueDictionary()
@@ -91,7 +92,7 @@ class Uploads:
         """Begins an upload. NoSuchBucket, ObjectError."""
         id, started = uuid.uuid4().hex, time.time_ns() // 1_000_000
         upload = Upload(id, place.bucket, place.key, account, started, headers, metadata, algorithm, checksum_type)
-        return await self._objects.run(self._create, upload)
+        return await self._threads.run(self._create, upload)
 
     async def put_part(
         self,
@@ -104,19 +105,18 @@ class Uploads:
         check: Check,
     ) -> Part:
         """Takes a part of `length` bytes. NoSuchUpload, Closed, TooLong, OSError, or what `check` raises."""
-        run = self._objects.run
-        parts = await run(self._find, place, id)
+        parts = await self._threads.quickly(self._find, place, id)
         arriving = parts.begin(number, length, algorithms)
         try:
-            rest = await pour(self._objects.pool, body, arriving.sink.write)
-            return await run(parts.finish, arriving, rest, check)
+            rest = await pour(self._threads, body, arriving.sink.write)
+            return await self._threads.run(parts.finish, arriving, rest, check)
         except BaseException:
-            self._objects.pool.submit(parts.abandon, arriving)
+            self._threads.submit(parts.abandon, arriving)
             raise
 
     async def copy_part(self, place: Place, id: str, number: int, source: Place, choose: Choose) -> Part:
         """Takes a part out of an object, the bytes that `choose` says. NoSuchUpload, Closed, and as `Objects.get`."""
-        return await self._objects.run(self._copy_part, place, id, number, source, choose)
+        return await self._threads.run(self._copy_part, place, id, number, source, choose)
 
     async def complete(
         self,
@@ -130,24 +130,24 @@ class Uploads:
 
         NoSuchUpload, BadPart, BadOrder, SmallPart, and as `Objects.put`.
         """
-        return await self._objects.run(self._complete, place, id, chosen, check, allow)
+        return await self._threads.run(self._complete, place, id, chosen, check, allow)
 
     async def abort(self, place: Place, id: str) -> None:
         """Gives an upload up. NoSuchUpload."""
-        await self._objects.run(self._abort, place, id)
+        await self._threads.run(self._abort, place, id)
 
     async def abort_all(self, bucket: str) -> None:
         """Gives all uploads to a bucket up, which may be gone."""
-        await self._objects.run(self._abort_all, bucket)
+        await self._threads.run(self._abort_all, bucket)
 
     async def parts(self, place: Place, id: str) -> tuple[Upload, list[Part]]:
         """An upload, and what has arrived of it, by number. NoSuchUpload."""
-        parts = await self._objects.run(self._find, place, id)
+        parts = await self._threads.run(self._find, place, id)
         return parts.upload, sorted(parts.by_number.values(), key=lambda part: part.number)
 
     async def to_bucket(self, bucket: str) -> list[Upload]:
         """The uploads to a bucket, by key and then by age. NoSuchBucket."""
-        return await self._objects.run(self._to_bucket, bucket)
+        return await self._threads.run(self._to_bucket, bucket)
 
     def _create(self, upload: Upload) -> Upload:
         key_parts(upload.key)

@@ -1,7 +1,6 @@
 """S3 in process, over a folder."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from modelyard.services.s3.service import s3
 from modelyard.storage.buckets import Buckets
 from modelyard.storage.listing import Listing
 from modelyard.storage.objects import Objects
+from modelyard.storage.threads import Threads
 from modelyard.storage.tree import Tree
 from modelyard.storage.uploads import Uploads
 from modelyard.wire.endpoint import Endpoint
@@ -29,15 +29,15 @@ class Door:
         uploads.mkdir()
         self.awaited: set[str] = set()
         self._database = Database(folder / "modelyard.db")
-        self._pool = ThreadPoolExecutor(4)
+        self._threads = Threads()
         self._tree = Tree(self.objects, uploads)
         self.buckets = Buckets(self._database)
-        objects = Objects(self._tree, self._pool)
+        objects = Objects(self._tree, self._threads)
         listing, multipart = Listing(self._tree), Uploads(objects, uploads)
         self.app = Endpoint([s3(Backend(objects, multipart, listing, self.buckets, self.awaited.__contains__))])
 
     def close(self) -> None:
-        self._pool.shutdown()
+        self._threads.close()
         self._tree.close()
         self._database.close()
 

@@ -31,6 +31,7 @@ class BucketResource:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._tree = backend.objects.tree
+        self._threads = backend.objects.threads
         self._changing = asyncio.Lock()
 
     async def create(self, call: Call, request: Request) -> Output:
@@ -46,7 +47,7 @@ class BucketResource:
             await self._backend.buckets.own(bucket, call.account)
             self._check_free(call, bucket)
             described = Attributes(headers={_REGION: region})
-            await self._backend.objects.run(self._tree.make_bucket, bucket, described)
+            await self._threads.run(self._tree.make_bucket, bucket, described)
         return {"Location": f"/{bucket}"}
 
     async def head(self, call: Call, request: Request) -> Output:
@@ -66,7 +67,7 @@ class BucketResource:
     async def list(self, call: Call, request: Request) -> Output:
         """ListBuckets: the caller's, and those that are shared."""
         owned = self._backend.buckets.owned()
-        found = await self._backend.objects.run(self._tree.buckets)
+        found = await self._threads.run(self._tree.buckets)
         after, prefix = request.get("ContinuationToken", ""), request.get("Prefix", "")
         theirs = [
             (name, made)
@@ -88,7 +89,7 @@ class BucketResource:
             await self._existing(call, request)
             if self._backend.is_awaited(bucket):
                 raise Fault("OperationAborted", f"A job that has not ended will write to bucket {bucket}", status=409)
-            await self._backend.objects.run(self._tree.remove_bucket, bucket)
+            await self._threads.run(self._tree.remove_bucket, bucket)
             await self._backend.uploads.abort_all(bucket)
             await self._backend.buckets.disown(bucket)
         return {}
@@ -116,7 +117,7 @@ class BucketResource:
     async def _region_of(self, bucket: str) -> str | None:
         """The region where a bucket was made, the first for one that was made by hand; None if there is none."""
         try:
-            described = await self._backend.objects.run(self._tree.describe_bucket, bucket)
+            described = await self._threads.quickly(self._tree.describe_bucket, bucket)
         except NoSuchBucket:
             return None
         return described.headers.get(_REGION, _FIRST_REGION)

@@ -57,7 +57,7 @@ class ListingResource:
         self._backend.check(call, request)
         limit = most(request, "MaxKeys")
         prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
-        return await self._backend.objects.run(
+        return await self._backend.objects.threads.run(
             self._backend.listing.page, request["Bucket"], prefix, delimiter, after, limit
         )
 

@@ -112,7 +112,7 @@ class ObjectResource:
         if len(wanted) > _MOST_DELETED:
             raise Fault("MalformedXML", f"A request deletes {_MOST_DELETED} objects at most, not {len(wanted)}")
         quiet = request["Delete"].get("Quiet", False)
-        errors = await self._backend.objects.run(self._delete_each, request["Bucket"], wanted)
+        errors = await self._backend.objects.threads.run(self._delete_each, request["Bucket"], wanted)
         deleted = [{"Key": one["Key"]} for one, error in zip(wanted, errors, strict=True) if error is None]
         failed = [error for error in errors if error is not None]
         return {"Deleted": None if quiet else deleted, "Errors": failed or None}
