@@ -85,6 +85,18 @@ class TestAdd:
         assert (refused.exit_code, f"modelyard models remove {ID}" in refused.output) == (1, True)
 
 
+class TestRemove:
+    def test_is_refused_while_somebody_needs_the_model(self, server: Server, tmp_path: Path) -> None:
+        models(server, "add", ID, str(write_model(tmp_path / "model")))
+        server.client("bedrock").create_provisioned_model_throughput(
+            modelUnits=1, provisionedModelName="kept", modelId=ID
+        )
+        refused = models(server, "remove", ID)
+        assert refused.exit_code == 1
+        assert "is needed by provisioned model kept of 111122223333; --force" in refused.output
+        assert models(server, "remove", ID, "--force").exit_code == 0
+
+
 class Hub(BaseHTTPRequestHandler):
     """A hub with one repository, as huggingface_hub asks for it."""
 

@@ -43,6 +43,18 @@ class TestAnAttempt:
         assert ended(engine, "t") == Failed("ZeroDivisionError: division by zero")
         assert "Traceback" in (engine.attempt_folder("t", 1) / "log").read_text()
 
+    def test_that_has_ended_leaves_its_log_alone_once_it_is_cleared(self, engine: LocalEngine) -> None:
+        engine.start("t", 1, TaskSpec("tests.tasks:hold"))
+        wait_for(state_file(engine, "t", "began-1").exists)
+        state_file(engine, "t", "release").touch()
+        assert ended(engine, "t") == Succeeded({"attempt": 1})
+        for _ in range(2):
+            engine.clear("t")
+        assert not state_file(engine, "t", "release").parent.exists()
+        assert not (engine.attempt_folder("t", 1) / "output").exists()
+        assert (engine.attempt_folder("t", 1) / "log").exists()
+        assert ended(engine, "t") == Succeeded({"attempt": 1})
+
     def test_that_finds_bad_input_says_just_that(self, engine: LocalEngine) -> None:
         engine.start("t", 1, TaskSpec("tests.tasks:refuse"))
         assert ended(engine, "t") == Failed("nodes.csv, line 3, column age: 'x' is not a number", input=True)

@@ -97,6 +97,10 @@ class Engine(Protocol):
         """
         ...
 
+    def clear(self, task: str) -> None:
+        """Deletes what a task that has ended kept for further attempts, and outputs that nobody will publish."""
+        ...
+
     def forget(self, task: str) -> None:
         """Deletes all files of a task that has ended."""
         ...

@@ -93,6 +93,11 @@ class LocalEngine:
         """See `Engine.socket`."""
         return self._folder / task / "socket"
 
+    def clear(self, task: str) -> None:
+        """See `Engine.clear`."""
+        for folder in (self._folder / task / "state", *(self._folder / task).glob("attempts/*/output")):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def forget(self, task: str) -> None:
         """See `Engine.forget`."""
         shutil.rmtree(self._folder / task, ignore_errors=True)

@@ -76,6 +76,8 @@ class Supervisor:
         for job, outputs in self._store.to_sweep():
             for uri in outputs:
                 await self._storage.remove(uri)
+            for record in job.stages:
+                await asyncio.to_thread(self._engine.clear, record.task)
             await self._store.swept(job)
 
     def _done(self, watcher: asyncio.Task[None]) -> None:

@@ -1,9 +1,13 @@
 """Customization jobs as boto3 meets them, up to where their work begins."""
 
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.boto import Clients
 from tests.services.bedrock.conftest import BASE, Server, customization
 
@@ -118,6 +122,42 @@ class TestCreate:
         parameters = stages(server)[1].spec.parameters
         assert parameters["teacher"] == server.application.base_models.get("meta.teacher-v1").path
         assert parameters["max_response_tokens"] == 99
+
+
+class TestManyAtOnce:
+    """Clients that do not wait for each other."""
+
+    def together(self, *calls: Callable[[], Any]) -> list[str]:
+        """What comes of calls at the same moment: an ARN, or the code of the refusal."""
+
+        def outcome(call: Callable[[], Any]) -> str:
+            try:
+                return str(call()["jobArn"])
+            except ClientError as error:
+                return str(error.response["Error"]["Code"])
+
+        with ThreadPoolExecutor(len(calls)) as pool:
+            return list(pool.map(outcome, calls))
+
+    def test_that_take_one_name_make_one_job(self, bedrock: Any) -> None:
+        def create(n: int) -> Any:
+            return bedrock.create_model_customization_job(**customization(customModelName=f"model-{n}"))
+
+        outcomes = self.together(*(partial(create, n) for n in range(8)))
+        assert sorted(outcomes)[1:] == ["ValidationException"] * 7
+        assert len(bedrock.list_model_customization_jobs()["modelCustomizationJobSummaries"]) == 1
+
+    def test_that_take_one_models_name_make_one_job(self, bedrock: Any) -> None:
+        def create(n: int) -> Any:
+            return bedrock.create_model_customization_job(**customization(jobName=f"job-{n}"))
+
+        outcomes = self.together(*(partial(create, n) for n in range(8)))
+        assert sorted(outcomes)[1:] == ["ValidationException"] * 7
+
+    def test_that_repeat_one_request_get_one_job(self, bedrock: Any) -> None:
+        request = customization(clientRequestToken="token")
+        calls = [partial(bedrock.create_model_customization_job, **request)] * 8
+        assert len(set(self.together(*calls))) == 1
 
 
 class TestGet:

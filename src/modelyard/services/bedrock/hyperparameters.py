@@ -150,14 +150,16 @@ def _defaults(
 
 def _for_training(values: Mapping[str, int | float | None], full: bool) -> dict[str, Any]:
     """The values as the training's parameters; warm-up steps are None where the training is to choose them."""
-    rate = values.get("learningRate") or _BASE_RATE
+    rate, multiplier = values.get("learningRate", _BASE_RATE), values.get("learningRateMultiplier", 1.0)
+    assert rate is not None
+    assert multiplier is not None
     stopping = None
     if "earlyStoppingPatience" in values:
         stopping = {"threshold": values["earlyStoppingThreshold"], "patience": values["earlyStoppingPatience"]}
     return {
         "epochs": values["epochCount"],
         "batch_size": values["batchSize"],
-        "learning_rate": rate * (values.get("learningRateMultiplier") or 1.0),
+        "learning_rate": rate * multiplier,
         "warmup_steps": values.get("learningRateWarmupSteps"),
         "rank": values[RANK.name],
         "full_weights": full,
