@@ -144,7 +144,7 @@ class TestManyAtOnce:
             return bedrock.create_model_customization_job(**customization(customModelName=f"model-{n}"))
 
         outcomes = self.together(*(partial(create, n) for n in range(8)))
-        assert sorted(outcomes)[1:] == ["ValidationException"] * 7
+        assert sorted(outcomes)[:-1] == ["ValidationException"] * 7
         assert len(bedrock.list_model_customization_jobs()["modelCustomizationJobSummaries"]) == 1
 
     def test_that_take_one_models_name_make_one_job(self, bedrock: Any) -> None:
@@ -152,7 +152,7 @@ class TestManyAtOnce:
             return bedrock.create_model_customization_job(**customization(jobName=f"job-{n}"))
 
         outcomes = self.together(*(partial(create, n) for n in range(8)))
-        assert sorted(outcomes)[1:] == ["ValidationException"] * 7
+        assert sorted(outcomes)[:-1] == ["ValidationException"] * 7
 
     def test_that_repeat_one_request_get_one_job(self, bedrock: Any) -> None:
         request = customization(clientRequestToken="token")
