@@ -168,7 +168,7 @@ class Application:
     def _s3(self, settings: Settings) -> S3Backend:
         objects = Objects(self.tree, self.threads)
         uploads = Uploads(objects, settings.data_dir.resolve() / "uploads")
-        return S3Backend(objects, uploads, Listing(self.tree), self.buckets, self.store.will_publish)
+        return S3Backend(objects, uploads, Listing(self.tree, self.threads), self.buckets, self.store.will_publish)
 
     def _serving(self, account: str, region: str, name: str) -> sagemaker_runtime.ServedEndpoint | None:
         """The endpoint that a request of the SageMaker runtime names, by id or by name."""

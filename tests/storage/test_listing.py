@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.conftest import wait_for
 from tests.storage.stores import Store
 
+from modelyard.storage import entries
 from modelyard.storage.listing import Listing, Page
 from modelyard.storage.tree import NoSuchBucket
 
@@ -16,7 +18,7 @@ from modelyard.storage.tree import NoSuchBucket
 class Lister(Store):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.listing = Listing(self.tree)
+        self.listing = Listing(self.tree, self.threads)
 
     def write(self, *keys: str) -> None:
         """Files by hand, which is quicker."""
@@ -229,11 +231,74 @@ class TestChanges:
         assert store.keys() == ["a", "b"]
 
     def test_memory_is_bounded(self, store: Lister) -> None:
-        from modelyard.storage.entries import Entries
-
-        store.listing._entries = entries = Entries(remembered=30)
+        store.listing._entries = remembered = entries.Entries(remembered=30)
         for number in range(20):
             store.write(*(f"{number}/{n}" for n in range(5)))
             os.utime(store.folder / str(number), (1.5, 1.5))
         assert len(store.keys()) == 100
-        assert entries._count <= 30
+        assert remembered._count <= 30
+
+
+class TestLargeFolders:
+    @pytest.fixture(autouse=True)
+    def small_is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(entries, "LARGE", 3)
+
+    @pytest.fixture
+    def filled(self, store: Lister) -> Lister:
+        for number in range(20):
+            store.put(f"a/{number:02}")
+        store.put("a/x/below")
+        return store
+
+    def expected(self, *changes: str) -> list[str]:
+        return sorted([f"a/{number:02}" for number in range(20)] + ["a/x/below", *changes])
+
+    def test_are_known_from_their_beginning(self, filled: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "scandir", None)
+        assert filled.keys(prefix="a/0") == [f"a/0{number}" for number in range(10)]
+
+    def test_changes_here_are_noted(self, filled: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
+        filled.keys()
+        filled.put("a/new")
+        filled.put("a/05", b"again")
+        filled.put("a/y/below")
+        filled.delete("a/07")
+        filled.delete("a/x/below")
+        filled.copy("a/08", "a/copy")
+        kept = set(self.expected("a/new", "a/y/below", "a/copy")) - {"a/07", "a/x/below"}
+        assert filled.keys(prefix="a/") == sorted(kept)
+        assert [key for key in filled.keys(prefix="a/") if "below" not in key] == sorted(
+            path.relative_to(filled.folder).as_posix() for path in (filled.folder / "a").iterdir() if path.is_file()
+        )
+
+    def test_changes_by_hand_are_seen(self, filled: Lister) -> None:
+        filled.keys()
+        filled.write("a/by hand")
+        assert filled.keys() == self.expected("a/by hand")
+        filled.put("a/new")
+        (filled.folder / "a" / "by hand").unlink()
+        assert filled.keys() == self.expected("a/new")
+
+    def test_a_change_by_hand_that_passed_unseen_is_seen_the_next_time(self, filled: Lister) -> None:
+        filled.keys()
+        status = (filled.folder / "a").stat()
+        filled.write("a/by hand")
+        os.utime(filled.folder / "a", ns=(status.st_atime_ns, status.st_mtime_ns))  # as within one tick of the clock
+        time.sleep(0.1)
+        filled.keys()
+        wait_for(lambda: filled.keys() == self.expected("a/by hand"), 5)
+
+    def test_what_was_compared_and_is_right_stays(self, filled: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
+        time.sleep(0.1)
+        filled.keys()
+        filled.threads.close()
+        assert all(not known.unsure for known in filled.tree.entries._known.values() if len(known) > 3)
+        monkeypatch.setattr(os, "scandir", None)
+        assert filled.keys(prefix="a/0") == [f"a/0{number}" for number in range(10)]
+
+    def test_no_folder_inherits_from_one_that_is_gone(self, filled: Lister) -> None:
+        for key in self.expected():
+            filled.delete(key)
+        filled.put("b/new")
+        assert filled.keys() == ["b/new"]

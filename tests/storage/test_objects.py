@@ -50,7 +50,7 @@ class TestPut:
 
     def test_attributes_come_back(self, store: Store) -> None:
         headers = {"ContentType": "text/html; charset=utf-8", "CacheControl": "no-cache"}
-        metadata = {"by": "mé", "for": ""}
+        metadata = {"by": "mé", "for": "", "path": 'C:\\new\\"x"\ty/z'}
         store.put("a", describe=lambda digests: Attributes(digests["MD5"], headers=headers, metadata=metadata))
         kept = store.find("a").attributes
         assert (kept.headers, kept.metadata) == (headers, metadata)

@@ -10,8 +10,8 @@ import re
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -23,15 +23,16 @@ _TOO_LONG = (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
 _SMALL = 2048
 _MOST_PARTS = 10_000
 _SPREAD = 0x9E3779B97F4A7C15
-_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_UNSAFE = re.compile(rb'\x7f|(?<!\\)(?:\\\\)*\\[^"\\/t]')
+"""In JSON: control characters but for tabs, which it can hold as escapes only. In a header they could begin another."""
 
 
 class TooManyAttributes(Exception):
     """Headers and metadata are longer than the file system keeps for one file: about 4,000 bytes on ext4."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What S3 remembers of an object.
 
     md5: of the bytes, or of the MD5s of the parts; empty for a file that did not come through S3.
@@ -44,16 +45,15 @@ class Attributes:
 
     md5: bytes = b""
     part_count: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    checksums: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = _NOTHING
+    metadata: Mapping[str, str] = _NOTHING
+    checksums: Mapping[str, str] = _NOTHING
     checksum_type: str = "FULL_OBJECT"
     parts: Sequence[tuple[int, int]] = ()
     upload: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
+class Object(NamedTuple):
     """An object as it stands: `size` in bytes, `changed` in nanoseconds since the epoch, `etag` without quotes."""
 
     size: int
@@ -151,15 +151,18 @@ def _encode(attributes: Attributes) -> bytes:
 
 def _decode(data: bytes) -> tuple[int, int, Attributes]:
     size, changed, md5 = _HEAD.unpack_from(data)
-    values = orjson.loads(data[_HEAD.size :])
+    document = data[_HEAD.size :]
+    values = orjson.loads(document)
+    if _UNSAFE.search(document):
+        raise ValueError
     attributes = Attributes(
         md5,
         int(values.get("n", 0)),
-        _strings(values.get("h", {})),
-        _strings(values.get("m", {})),
-        _strings(values.get("c", {})),
+        _strings(values.get("h")),
+        _strings(values.get("m")),
+        _strings(values.get("c")),
         _string(values.get("t", "FULL_OBJECT")),
-        _runs(values.get("p", ())),
+        _runs(values["p"]) if "p" in values else (),
         _string(values.get("u", "")),
     )
     return size, changed, attributes
@@ -172,11 +175,11 @@ def _runs(values: Any) -> tuple[tuple[int, int], ...]:
     return runs
 
 
-def _strings(values: Any) -> dict[str, str]:
-    return {_string(name): _string(value) for name, value in values.items()}
+def _strings(values: Any) -> Mapping[str, str]:
+    return {name: _string(value) for name, value in values.items()} if values is not None else _NOTHING
 
 
 def _string(value: Any) -> str:
-    if not isinstance(value, str) or _UNSAFE.search(value):
-        raise ValueError
+    if not isinstance(value, str):
+        raise TypeError
     return value

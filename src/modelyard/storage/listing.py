@@ -14,9 +14,10 @@ from itertools import islice
 
 from modelyard.storage import attributes
 from modelyard.storage.attributes import Object
-from modelyard.storage.entries import Entries
+from modelyard.storage.entries import scanned
 from modelyard.storage.names import LONGEST_KEY, ObjectError, key_parts
-from modelyard.storage.tree import FOLDER, NoSuchKey, Tree, descended, scanned
+from modelyard.storage.threads import Threads
+from modelyard.storage.tree import FOLDER, NoSuchKey, Tree, descended
 
 _LAST = "\U0010ffff"
 """Sorts after whatever else a key goes on with."""
@@ -40,9 +41,10 @@ class Page:
 class Listing:
     """Lists the objects of a tree. For threads."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, threads: Threads) -> None:
         self._tree = tree
-        self._entries = Entries()
+        self._entries = tree.entries
+        self._threads = threads
 
     def page(self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000) -> Page:
         """The first `limit` objects and common prefixes after `after`, of the keys that begin with `prefix`.
@@ -124,7 +126,9 @@ class Listing:
     def _level(self, folder: int, base: str, low: str) -> "_Level":
         """The entries of a folder from where keys can be at least `low`."""
         try:
-            names = self._entries.of(folder)
+            names, again = self._entries.of(folder)
+            if again:
+                self._threads.submit(self._compare, os.dup(folder))
         except BaseException:
             os.close(folder)
             raise
@@ -132,6 +136,12 @@ class Listing:
             return _Level(folder, base, iter(names if low < base else ()))
         name, slash, _ = low.removeprefix(base).partition("/")
         return _Level(folder, base, islice(names, bisect_left(names, name + slash), None))
+
+    def _compare(self, folder: int) -> None:
+        try:
+            self._entries.compare(folder)
+        finally:
+            os.close(folder)
 
     def _holds_any(self, folder: int, name: str, key: str, after: str) -> bool:
         """Whether there is an object in a folder, and after `after`."""

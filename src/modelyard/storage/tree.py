@@ -13,6 +13,7 @@ from pathlib import Path
 
 from modelyard.storage import attributes
 from modelyard.storage.attributes import Attributes, Object
+from modelyard.storage.entries import Entries, scanned
 from modelyard.storage.names import ObjectError, is_bucket, key_parts
 
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -52,6 +53,7 @@ class Tree:
     def __init__(self, root: Path, drafts: Path) -> None:
         self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         self.drafts = os.open(drafts, os.O_RDONLY | os.O_DIRECTORY)
+        self.entries = Entries()
         self._changing = threading.Lock()
 
     def close(self) -> None:
@@ -78,8 +80,10 @@ class Tree:
     def make_bucket(self, name: str, described: Attributes) -> None:
         """Makes a bucket's folder; FileExistsError."""
         os.mkdir(name, dir_fd=self.root)
-        with self.bucket(name) as folder, suppress(OSError):  # which says no more than what is assumed without
-            attributes.mark_folder(folder, described)
+        with self.bucket(name) as folder:
+            self.entries.begin(folder)
+            with suppress(OSError):  # what is assumed without it is nearly always right
+                attributes.mark_folder(folder, described)
 
     def buckets(self) -> list[tuple[str, float]]:
         """The names of all buckets, sorted, and when each was made: seconds since the epoch."""
@@ -132,11 +136,12 @@ class Tree:
         *folders, name = key_parts(key)
         with self._changing, self.bucket(bucket) as top:
             try:
-                with _made(top, folders, key) as folder:
+                with _made(self.entries, top, folders, key) as folder:
                     _check_replaceable(folder, name, key, allow)
-                    os.rename(draft, name, src_dir_fd=self.drafts, dst_dir_fd=folder)
+                    with self.entries.change(folder, name, there=True):
+                        os.rename(draft, name, src_dir_fd=self.drafts, dst_dir_fd=folder)
             except BaseException:
-                _prune(top, folders)
+                _prune(self.entries, top, folders)
                 raise
 
     def make_folder(self, bucket: str, key: str, described: Attributes, allow: Allow | None = None) -> Object:
@@ -144,12 +149,12 @@ class Tree:
         names = key_parts(key)
         with self._changing, self.bucket(bucket) as top:
             try:
-                with _made(top, names, key) as folder:
+                with _made(self.entries, top, names, key) as folder:
                     if allow is not None:
                         allow(attributes.read_folder(folder))
                     return attributes.mark_folder(folder, described)
             except BaseException:
-                _prune(top, names)
+                _prune(self.entries, top, names)
                 raise
 
     def remove(self, bucket: str, key: str, allow: Allow | None = None) -> None:
@@ -158,10 +163,10 @@ class Tree:
         with self._changing, self.bucket(bucket) as top:
             try:
                 with descended(top, folders, key) as folder:
-                    _remove(folder, name, key, allow)
+                    _remove(self.entries, folder, name, key, allow)
             except NoSuchKey:
                 return
-            _prune(top, [*folders, name] if key.endswith("/") else folders)
+            _prune(self.entries, top, [*folders, name] if key.endswith("/") else folders)
 
 
 def _object(opened: int, key: str) -> Object:
@@ -182,7 +187,7 @@ def _open(folder: int, name: str, key: str) -> int:
         raise _absence(error, folder, name, key) from None
 
 
-def _remove(folder: int, name: str, key: str, allow: Allow | None) -> None:
+def _remove(entries: Entries, folder: int, name: str, key: str, allow: Allow | None) -> None:
     opened = _open(folder, name, key)
     try:
         found = _object(opened, key)
@@ -191,7 +196,8 @@ def _remove(folder: int, name: str, key: str, allow: Allow | None) -> None:
         if key.endswith("/"):
             attributes.unmark_folder(opened)
         else:
-            os.unlink(name, dir_fd=folder)
+            with entries.change(folder, name, there=False):
+                os.unlink(name, dir_fd=folder)
     finally:
         os.close(opened)
 
@@ -209,32 +215,31 @@ def descended(top: int, names: Sequence[str], key: str = "") -> Iterator[int]:
 
 
 @contextmanager
-def scanned(folder: int) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """What is in an open folder."""
-    opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
-    try:
-        with os.scandir(opened) as entries:
-            yield entries
-    finally:
-        os.close(opened)
-
-
-@contextmanager
-def _made(top: int, names: Sequence[str], key: str) -> Iterator[int]:
+def _made(entries: Entries, top: int, names: Sequence[str], key: str) -> Iterator[int]:
     """The same; folders that are not there are made. KeyTaken, Linked."""
     with _Steps(top) as steps:
         for name in names:
             try:
                 steps.enter(name)
             except FileNotFoundError:
-                with suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=steps.at)
-                steps.enter(name)
+                _make(entries, steps, name)
             except NotADirectoryError:
                 _refuse_link(steps.at, name, key)
                 reason = f"{name!r} is an object, and cannot be a folder too"
                 raise KeyTaken(f"{key!r} cannot be an object here: {reason}") from None
         yield steps.at
+
+
+def _make(entries: Entries, steps: "_Steps", name: str) -> None:
+    """Enters a folder that is new, unless somebody was quicker."""
+    try:
+        with entries.change(steps.at, f"{name}/", there=True):
+            os.mkdir(name, dir_fd=steps.at)
+    except FileExistsError:
+        steps.enter(name)
+    else:
+        steps.enter(name)
+        entries.begin(steps.at)
 
 
 class _Steps:
@@ -294,14 +299,15 @@ def _linked(name: str, key: str) -> Linked:
     return Linked(f"{key!r} leads over {name!r}, which is a symbolic link: links in buckets are not followed")
 
 
-def _prune(top: int, names: Sequence[str]) -> None:
+def _prune(entries: Entries, top: int, names: Sequence[str]) -> None:
     """Deletes the folders that hold nothing, from the last one up, but none that is itself an object."""
     for depth in range(len(names), 0, -1):
         try:
             with descended(top, names[: depth - 1]) as folder:
                 if _is_marked(folder, names[depth - 1]):
                     return
-                os.rmdir(names[depth - 1], dir_fd=folder)
+                with entries.change(folder, f"{names[depth - 1]}/", there=False):
+                    os.rmdir(names[depth - 1], dir_fd=folder)
         except NoSuchKey:
             continue
         except (OSError, ObjectError):

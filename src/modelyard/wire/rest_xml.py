@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/Type_API_Reference.html
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from xml.etree import ElementTree
 
@@ -216,6 +217,7 @@ def element_writer(shape: Shape, name: str) -> Convert:
 def _timestamp_writer(shape: Shape, name: str) -> Convert:
     write = scalars.writer(shape, "iso8601")
 
+    @lru_cache(maxsize=1024)  # the items of a listing have few times between them
     def write_with_fraction(value: Any) -> str:
         text = str(write(value))
         if text.endswith("Z") and "." not in text:  # S3 always writes milliseconds, and clients' formats rely on it
@@ -254,10 +256,10 @@ def _structure_writer(shape: StructureShape, name: str) -> Convert:
         for member, item in value.items():
             if item is None:
                 continue
-            if member in attributes:
+            if (write_member := members.get(member)) is not None:
+                parts.append(write_member(item))
+            elif member in attributes:
                 attribute_text += f' {attributes[member]}="{escape(str(item))}"'
-            elif member in members:
-                parts.append(members[member](item))
             else:
                 raise ValueError(f"{shape.name} has no member {member!r}")
         return f"<{start}{attribute_text}>{''.join(parts)}</{name}>"

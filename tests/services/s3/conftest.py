@@ -33,7 +33,7 @@ class Door:
         self._tree = Tree(self.objects, uploads)
         self.buckets = Buckets(self._database)
         objects = Objects(self._tree, self._threads)
-        listing, multipart = Listing(self._tree), Uploads(objects, uploads)
+        listing, multipart = Listing(self._tree, self._threads), Uploads(objects, uploads)
         self.app = Endpoint([s3(Backend(objects, multipart, listing, self.buckets, self.awaited.__contains__))])
 
     def close(self) -> None:

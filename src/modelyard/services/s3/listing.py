@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -22,6 +23,7 @@ Request = Mapping[str, Any]
 Output = dict[str, Any]
 
 _MOST_KEYS = 1000
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
 
 
 class ListingResource:
@@ -97,7 +99,7 @@ def most(request: Request, member: str) -> int:
 
 def encoded(request: Request, text: str) -> str:
     """A key as the client wants it: XML cannot hold all characters that a key can."""
-    return quote(text) if request.get("EncodingType") == "url" else text
+    return quote(text) if request.get("EncodingType") == "url" and not _PLAIN.fullmatch(text) else text
 
 
 def owner_of(account: str) -> Output:

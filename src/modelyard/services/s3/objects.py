@@ -4,7 +4,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html and its neigh
 """
 
 from collections.abc import Mapping
-from dataclasses import replace as replaced
 from typing import Any
 from urllib.parse import unquote
 
@@ -89,7 +88,7 @@ class ObjectResource:
                 raise Fault("InvalidRequest", f"The source has more than {LARGEST_PUT} bytes: copy it in parts")
 
         def describe(own: Attributes) -> Attributes:
-            return replaced(own, headers=headers, metadata=metadata) if replace else own
+            return own._replace(headers=headers, metadata=metadata) if replace else own
 
         algorithms = {request["ChecksumAlgorithm"]} & ALGORITHMS if "ChecksumAlgorithm" in request else ()
         made = await self._backend.objects.copy(
