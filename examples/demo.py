@@ -1,9 +1,9 @@
 """The whole of Neptune ML on this machine, in a few minutes: `make demo`.
 
-It starts a server on a free port, writes the AWS API graph (see `aws_api_graph.py`) into a bucket, and drives
-everything else with boto3, as against AWS: data processing, training with a search over hyperparameters, an
-endpoint, predictions. Beside the model's score stand those of two baselines (see `baselines.py`). At the end,
-after Ctrl-C and after a failure nothing is left running; the artifacts stay in the data folder.
+It starts a server on a free port, and drives everything else with boto3, as against AWS: it uploads the AWS API graph
+(see `aws_api_graph.py`) to a bucket, processes it, trains with a search over hyperparameters, creates an endpoint, asks
+it for predictions, and downloads the artifacts. Beside the model's score stand those of two baselines (see
+`baselines.py`). At the end, after Ctrl-C and after a failure nothing is left running.
 """
 
 import json
@@ -57,9 +57,9 @@ def main(data_dir: Path, port: int, trials: int, held_out: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run = time.strftime("%Y%m%d-%H%M%S")
     try:
-        (data_dir / "objects" / BUCKET).mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(parents=True, exist_ok=True)
         with server(data_dir, port) as url:
-            show(Demo(data_dir, url, run, trials, held_out).run())
+            show(Demo(data_dir / "runs" / run, url, run, trials, held_out).run())
     except OSError as error:
         raise DemoFailed(f"{error}. Choose another folder with --data-dir") from error
     console.print(f"\nDone in {time.monotonic() - began:.0f} s; nothing is left running.")
@@ -67,9 +67,9 @@ def main(data_dir: Path, port: int, trials: int, held_out: int) -> None:
 
 
 class Demo:
-    """One run, by a user of boto3 who knows an address and a bucket."""
+    """One run, by a user of boto3 who knows an address. `folder` is the user's own, for the graph and the artifacts."""
 
-    def __init__(self, data_dir: Path, url: str, run: str, trials: int, held_out: int) -> None:
+    def __init__(self, folder: Path, url: str, run: str, trials: int, held_out: int) -> None:
         settings: dict[str, Any] = {
             "endpoint_url": url,
             "region_name": "us-east-1",
@@ -78,31 +78,38 @@ class Demo:
         }
         self._neptune = boto3.client("neptunedata", **settings)
         self._runtime = boto3.client("sagemaker-runtime", **settings)
+        self._s3 = boto3.client("s3", **settings)
         self._url = url
-        self._objects = data_dir / "objects"
         self._run = run
         self._trials = trials
         self._held_out = held_out
-        self._export = self._objects / BUCKET / run / "export"
+        self._export = folder / "export"
+        self._artifacts = folder / "artifacts"
 
     def run(self) -> "Result":
-        """The five steps; DemoFailed with the job's own reason if one of them fails."""
+        """The six steps; DemoFailed with the job's own reason if one of them fails."""
         console.print(f"Modelyard listens on {self._url}")
-        self.write_graph()
+        self.upload_graph()
         names = self.process()
         artifacts = self.train()
         test = baselines.read_operations(self._export, "test")
         with self.endpoint() as endpoint:
             answers = self.ask(endpoint, test.ids)
-        return Result(test, baselines.majority(self._export), names, answers, self._path(artifacts))
+        self.download(artifacts)
+        return Result(test, baselines.majority(self._export), names, answers, self._artifacts)
 
-    def write_graph(self) -> None:
-        step(1, "The AWS API graph, as Neptune's exporter would write it")
+    def upload_graph(self) -> None:
+        step(1, "create_bucket, upload_file: the AWS API graph, as Neptune's exporter would write it")
         counts = aws_api_graph.write_graph(self._export, held_out=self._held_out)
         nodes = ", ".join(f"{counts[label]:,} {label}s" for label in aws_api_graph.NODE_COLUMNS)
         edges = sum(count for name, count in counts.items() if "-" in name)
         console.print(f"  {nodes}; {edges:,} edges")
         console.print(f"  Is an operation paginated? {counts['train']:,} answers are given, the others held back.")
+        self._s3.create_bucket(Bucket=BUCKET)
+        files = [path for path in self._export.rglob("*") if path.is_file()]
+        for file in files:
+            self._s3.upload_file(str(file), BUCKET, f"{self._run}/export/{file.relative_to(self._export)}")
+        console.print(f"  {sum(file.stat().st_size for file in files) / 1e6:.0f} MB in {self._uri('export')}")
 
     def process(self) -> np.ndarray:
         """Data processing; meanwhile the names-only baseline, whose probabilities are returned."""
@@ -117,18 +124,19 @@ class Demo:
         job = self._finish(
             neptune.get_ml_data_processing_job, neptune.cancel_ml_data_processing_job, f"data-{self._run}"
         )
-        self._narrow(self._path(job["processingJob"]["outputLocation"]) / "model-hpo-configuration.json")
+        self._narrow(f"{job['processingJob']['outputLocation']}/model-hpo-configuration.json")
         return names
 
-    def _narrow(self, path: Path) -> None:
+    def _narrow(self, uri: str) -> None:
         """Edits the search space, as users do between the two jobs."""
-        configuration = json.loads(path.read_text())
+        place = {"Bucket": BUCKET, "Key": key(uri)}
+        configuration = json.load(self._s3.get_object(**place)["Body"])
         model = configuration["models"][0]
         model["eval_metric"] = {"metric": "F1"}
         for tier in ("1-tier-param", "2-tier-param", "3-tier-param", "fixed-param"):
             for entry in model[tier]:
                 entry.update(SEARCH_SPACE.get(entry["param"], {}))
-        path.write_text(json.dumps(configuration, indent=2))
+        self._s3.put_object(**place, Body=json.dumps(configuration, indent=2))
         console.print("  model-hpo-configuration.json is narrowed: fewer epochs, F1 counts.")
 
     def train(self) -> str:
@@ -173,6 +181,16 @@ class Demo:
         console.print(f"  {len(output):,} predictions in one request, {time.monotonic() - began:.2f} s")
         return np.array([probability(item) for item in output])
 
+    def download(self, uri: str) -> None:
+        """Fetches all objects below a URI."""
+        step(6, "list_objects_v2, download_file: the artifacts")
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{key(uri)}/"):
+            for item in page["Contents"]:
+                file = self._artifacts / item["Key"].removeprefix(f"{key(uri)}/")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                self._s3.download_file(BUCKET, item["Key"], str(file))
+        console.print(f"  {', '.join(sorted(path.name for path in self._artifacts.iterdir()))}")
+
     def _finish(self, get: Call, cancel: Call, id: str) -> dict[str, Any]:
         """Shows a job's progress with the command line's own display until it ends; what `get` then answers.
 
@@ -200,11 +218,8 @@ class Demo:
         log = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         return "".join(f"\n  {line}" for line in log.splitlines()[-LOG_LINES:])
 
-    def _uri(self, key: str) -> str:
-        return f"s3://{BUCKET}/{self._run}/{key}"
-
-    def _path(self, uri: str) -> Path:
-        return self._objects / uri.removeprefix("s3://")
+    def _uri(self, name: str) -> str:
+        return f"s3://{BUCKET}/{self._run}/{name}"
 
 
 @dataclass(frozen=True)
@@ -216,6 +231,11 @@ class Result:
     names: np.ndarray
     graph: np.ndarray
     artifacts: Path
+
+
+def key(uri: str) -> str:
+    """The key in a URI of the demo's bucket."""
+    return uri.removeprefix(f"s3://{BUCKET}/")
 
 
 def probability(item: Mapping[str, Any]) -> float:
@@ -281,11 +301,11 @@ Try next
   {bin}/modelyard jobs show model-{run} --data-dir {data_dir}
   {bin}/python examples/demo.py --held-out 1     another fifth of the services as the test
   {bin}/python examples/demo.py --trials 10      a longer search
-  neptune = boto3.client("neptunedata", endpoint_url="http://127.0.0.1:8080", region_name="us-east-1",
-                         aws_access_key_id="demo", aws_secret_access_key="demo")
-  neptune.start_ml_data_processing_job(          your own graph, as Neptune's exporter writes it, in
-      inputDataS3Location="s3://demo/mine",      {data_dir / "objects" / BUCKET / "mine"}
-      processedDataS3Location="s3://demo/mine-processed")"""
+  export AWS_ENDPOINT_URL=http://127.0.0.1:8080 AWS_REGION=us-east-1
+  export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo
+  {bin}/aws s3 sync export s3://{BUCKET}/mine         your own graph, as Neptune's exporter writes it; then in Python
+  boto3.client("neptunedata").start_ml_data_processing_job(
+      inputDataS3Location="s3://{BUCKET}/mine", processedDataS3Location="s3://{BUCKET}/mine-processed")"""
 
 
 if __name__ == "__main__":

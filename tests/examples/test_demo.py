@@ -28,7 +28,7 @@ def test_the_demo_beats_both_baselines_and_leaves_nothing_running(data: Path) ->
     f1 = {row[1].strip().partition(",")[0].partition(":")[0]: row[3].strip() for row in rows[:3]}
     assert float(f1["the graph only"]) > float(f1["names only"]) > float(f1["always no"]) == 0.0
     assert "predictions in one request" in done.stdout
-    [predictions] = data.glob("objects/demo/*/model/*/output/predictions.csv")
+    [predictions] = data.glob("runs/*/artifacts/predictions.csv")
     assert len(predictions.read_text().splitlines()) > 19_000
     assert processes_of(data) == []
 
