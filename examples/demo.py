@@ -301,7 +301,7 @@ Try next
   {bin}/modelyard jobs show model-{run} --data-dir {data_dir}
   {bin}/python examples/demo.py --held-out 1     another fifth of the services as the test
   {bin}/python examples/demo.py --trials 10      a longer search
-  export AWS_ENDPOINT_URL=http://127.0.0.1:8080 AWS_REGION=us-east-1
+  export AWS_ENDPOINT_URL=http://127.0.0.1:8080 AWS_DEFAULT_REGION=us-east-1
   export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo
   {bin}/aws s3 sync export s3://{BUCKET}/mine         your own graph, as Neptune's exporter writes it; then in Python
   boto3.client("neptunedata").start_ml_data_processing_job(
