@@ -442,3 +442,29 @@ store.close()
 """
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
         assert int(done.stdout) < 16 * 1024, "KB more"
+
+
+class TestOtherFileSystems:
+    @pytest.fixture
+    def plain(self, tmp_path: Path) -> Iterator[Store]:
+        """Over a file system that keeps no extended attributes."""
+        folder = tmp_path / "plain"
+        folder.mkdir()
+        if subprocess.run(["mount", "-t", "ramfs", "ramfs", str(folder)], capture_output=True, check=False).returncode:
+            pytest.skip("only root may mount a file system that keeps no extended attributes")
+        store = Store(folder)
+        yield store
+        store.close()
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+    def test_without_attributes_an_object_is_as_one_copied_in_by_hand(self, plain: Store) -> None:
+        made = plain.put("a/b", b"content")
+        assert plain.get("a/b") == b"content"
+        assert made == plain.find("a/b")
+        assert made.etag.endswith("-1")
+        assert plain.copy("a/b", "c") == plain.find("c")
+        with pytest.raises(OSError, match="keeps no extended attributes"):
+            plain.put("folder/", b"")
+        plain.delete("a/b")
+        plain.delete("c")
+        assert list(plain.folder.iterdir()) == []

@@ -172,7 +172,7 @@ class Objects:
         def publish(copy: int) -> Object:
             if not hashed:
                 copy_range(file, 0, found.size, copy, 0)
-            own = _of_bytes(found.attributes, sink.digests()) if hashed else found.attributes
+            own = _of_bytes(found.attributes, sink.digests()) if hashed else found.attributes._replace(upload="")
             return self._publish(draft, copy, target, describe(own), allow)
 
         try:

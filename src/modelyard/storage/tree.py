@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from modelyard.storage import attributes
@@ -18,6 +18,8 @@ from modelyard.storage.names import ObjectError, is_bucket, key_parts
 
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_LARGE = 64 * 1024 * 1024
+"""Bytes of a file that takes long to free: who replaces or deletes it keeps it open until others may change things."""
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 Allow = Callable[[Object | None], None]
@@ -134,10 +136,10 @@ class Tree:
     def publish(self, draft: str, bucket: str, key: str, allow: Allow | None = None) -> None:
         """Gives a draft its place, instead of what is there. NoSuchBucket, KeyTaken, Linked, or what `allow` raises."""
         *folders, name = key_parts(key)
-        with self._changing, self.bucket(bucket) as top:
+        with ExitStack() as later, self._changing, self.bucket(bucket) as top:
             try:
                 with _made(self.entries, top, folders, key) as folder:
-                    _check_replaceable(folder, name, key, allow)
+                    _check_replaceable(folder, name, key, allow, later)
                     with self.entries.change(folder, name, there=True):
                         os.rename(draft, name, src_dir_fd=self.drafts, dst_dir_fd=folder)
             except BaseException:
@@ -160,10 +162,10 @@ class Tree:
     def remove(self, bucket: str, key: str, allow: Allow | None = None) -> None:
         """Deletes an object, if it is there, and folders that hold nothing then. NoSuchBucket, Linked."""
         *folders, name = key_parts(key)
-        with self._changing, self.bucket(bucket) as top:
+        with ExitStack() as later, self._changing, self.bucket(bucket) as top:
             try:
                 with descended(top, folders, key) as folder:
-                    _remove(self.entries, folder, name, key, allow)
+                    _remove(self.entries, folder, name, key, allow, later)
             except NoSuchKey:
                 return
             _prune(self.entries, top, [*folders, name] if key.endswith("/") else folders)
@@ -187,19 +189,17 @@ def _open(folder: int, name: str, key: str) -> int:
         raise _absence(error, folder, name, key) from None
 
 
-def _remove(entries: Entries, folder: int, name: str, key: str, allow: Allow | None) -> None:
+def _remove(entries: Entries, folder: int, name: str, key: str, allow: Allow | None, later: ExitStack) -> None:
     opened = _open(folder, name, key)
-    try:
-        found = _object(opened, key)
-        if allow is not None:
-            allow(found)
-        if key.endswith("/"):
-            attributes.unmark_folder(opened)
-        else:
-            with entries.change(folder, name, there=False):
-                os.unlink(name, dir_fd=folder)
-    finally:
-        os.close(opened)
+    later.callback(os.close, opened)
+    found = _object(opened, key)
+    if allow is not None:
+        allow(found)
+    if key.endswith("/"):
+        attributes.unmark_folder(opened)
+    else:
+        with entries.change(folder, name, there=False):
+            os.unlink(name, dir_fd=folder)
 
 
 @contextmanager
@@ -261,7 +261,7 @@ class _Steps:
             os.close(self.at)
 
 
-def _check_replaceable(folder: int, name: str, key: str, allow: Allow | None) -> None:
+def _check_replaceable(folder: int, name: str, key: str, allow: Allow | None, later: ExitStack) -> None:
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -274,6 +274,8 @@ def _check_replaceable(folder: int, name: str, key: str, allow: Allow | None) ->
         raise KeyTaken(f"{key!r} cannot be an object here: there is a folder of that name")
     if allow is not None:
         allow(attributes.read(folder, status, name))
+    if status.st_size > _LARGE:
+        later.callback(os.close, os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=folder))
 
 
 def _absence(error: OSError, folder: int, name: str, key: str) -> Exception:
