@@ -44,6 +44,20 @@ class TestAdd:
         asyncio.run(models.remove(ID))
         assert not models.folder(ID).exists()
 
+    def test_of_a_copy_survives_that_the_data_folder_moves(self, tmp_path: Path) -> None:
+        before, after = tmp_path / "before", tmp_path / "after"
+        before.mkdir()
+        for folder in (before, after):
+            database = Database(folder / "modelyard.db")
+            models = BaseModels(Resources(database), folder / "base")
+            if folder is before:
+                asyncio.run(models.add(ID, write_model(tmp_path / "model"), copy=True))
+            else:
+                assert Path(models.get(ID).path) == after / "base" / ID.replace(":", "_")
+            database.close()
+            if folder is before:
+                before.rename(after)
+
     def test_again_looks_at_the_folder_again(self, models: BaseModels, tmp_path: Path) -> None:
         folder = write_model(tmp_path / "model")
         asyncio.run(models.add(ID, folder))

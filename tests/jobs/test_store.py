@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, text
 
 from modelyard.database import Database
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import AlreadyExists, Job, Keep, NotFound, Owner, Stage, Status
 from modelyard.jobs.store import Store
+from modelyard.storage.buckets import Buckets
 
 US = Owner("111111111111", "us-east-1")
 PLAN = [Stage("one", "run-one", TaskSpec("tests.tasks:succeed", inputs={"graph": "s3://bucket/graph"}), timeout=60.0)]
@@ -117,6 +119,24 @@ class TestEnd:
         for claim in asyncio.run(jobs.claim(free=2)):
             asyncio.run(jobs.complete(claim, {"answer": 42}))
         assert [(job.status, job.stages[0].result) for job in ended] == [(Status.COMPLETED, {"answer": 42})]
+
+    def test_that_cannot_be_kept_fails_the_job_rather_than_never_to_come(self, jobs: Store) -> None:
+        told: list[Status] = []
+
+        def keep(connection: Connection, job: Job) -> None:
+            told.append(job.status)
+            if job.status is Status.COMPLETED:
+                connection.execute(text("INSERT INTO buckets VALUES ('half', 'done')"))
+                raise KeyError("training_loss")
+
+        jobs.at_end("test", keep)
+        asyncio.run(jobs.create(US, "test", "j", {}, PLAN))
+        (claim,) = asyncio.run(jobs.claim(free=1))
+        asyncio.run(jobs.complete(claim, {}))
+        job = jobs.get(US, "test", "j")
+        assert (job.status, told) == (Status.FAILED, [Status.COMPLETED, Status.FAILED])
+        assert "training_loss" in str(job.failure)
+        assert Buckets(jobs._database).owned() == {}
 
     @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
     def test_of_a_job_that_was_to_be_stopped_is_stopped(self, jobs: Store, status: Status) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from modelyard.families.forms import FORMS
@@ -87,7 +87,7 @@ class BaseModels:
         where it means one model.
         """
         try:
-            return _model(self._resources.get(EVERYONE, KIND, id))
+            return self._model(self._resources.get(EVERYONE, KIND, id))
         except NotFound:
             near = [one for one in self.all() if one.id.startswith(f"{id}:") or id.startswith(f"{one.id}:")]
             if len(near) == 1:
@@ -96,7 +96,9 @@ class BaseModels:
 
     def all(self) -> list[BaseModel]:
         """All models, the oldest first."""
-        return [_model(one) for one in self._resources.page(EVERYONE, KIND, Search(ascending=True, limit=10_000)).items]
+        return [
+            self._model(one) for one in self._resources.page(EVERYONE, KIND, Search(ascending=True, limit=10_000)).items
+        ]
 
     def folder(self, id: str) -> Path:
         """Where a model of the data folder's own lies, or is to be put."""
@@ -144,7 +146,7 @@ class BaseModels:
         """Forgets a model, and deletes its folder if that is the data folder's own. NotFound if there is none."""
         found = self._resources.get(EVERYONE, KIND, id)
         await self._resources.delete(found)
-        if (model := _model(found)).own:
+        if (model := self._model(found)).own:
             await asyncio.to_thread(shutil.rmtree, model.path, ignore_errors=True)
         return model
 
@@ -154,7 +156,7 @@ class BaseModels:
 
     def _refuse_other(self, id: str, path: Path) -> None:
         try:
-            known = _model(self._resources.get(EVERYONE, KIND, id))
+            known = self._model(self._resources.get(EVERYONE, KIND, id))
         except NotFound:
             return
         if known.path != str(path):
@@ -167,7 +169,12 @@ class BaseModels:
         except AlreadyExists:
             known = self._resources.get(EVERYONE, KIND, model.id)
             kept = await self._resources.change(known, document=document)
-        return _model(kept)
+        return self._model(kept)
+
+    def _model(self, resource: Resource) -> BaseModel:
+        """What is known of a model. Those of the data folder's own move with it."""
+        model = BaseModel(**resource.document, created=resource.created)
+        return replace(model, path=str(self.folder(model.id))) if model.own else model
 
 
 def check_id(id: str) -> str:
@@ -192,7 +199,3 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copytree(source, half)
     shutil.rmtree(target, ignore_errors=True)
     half.rename(target)
-
-
-def _model(resource: Resource) -> BaseModel:
-    return BaseModel(**resource.document, created=resource.created)

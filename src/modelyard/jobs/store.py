@@ -1,5 +1,6 @@
 """The job store: what was accepted, how it stands, and who looks after it now."""
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +18,15 @@ from modelyard.jobs.listing import Page, Search
 from modelyard.jobs.model import AlreadyExists, Job, LeaseLost, NotFound, Owner, Stage, StageRecord, Status
 from modelyard.tables import jobs, tasks
 
+log = logging.getLogger(__name__)
+
 LEASE_SECONDS = 30.0
 
 Within = Callable[[Connection], None]
 """What else is to happen in the transaction that accepts a job; an exception undoes all of it."""
 Finish = Callable[[Connection, Job], None]
-"""What else is to happen in the transaction that ends a job, however it ends: it must not fail."""
+"""What else is to happen in the transaction that ends a job, however it ends. If it fails, so does the job, and it is
+called once more to undo what it has kept for the job; then it must not fail."""
 
 
 @dataclass(frozen=True)
@@ -277,9 +281,20 @@ class Store:
         if connection.execute(select(jobs.c.status).where(jobs.c.key == key)).scalar() == Status.STOPPING:
             status, failure = Status.STOPPED, None
         connection.execute(update(jobs).where(jobs.c.key == key).values(status=status, ended=now(), failure=failure))
+        try:
+            self._tell(connection, key)
+        except Exception as error:
+            log.exception("job %s: what is to happen at its end failed", key)
+            failed = {"status": Status.FAILED, "failure": f"its outcome could not be kept: {error!r}"}
+            connection.execute(update(jobs).where(jobs.c.key == key).values(**failed))
+            self._tell(connection, key)
+
+    def _tell(self, connection: Connection, key: int | None) -> None:
+        """Has the job's service do what belongs to its end: all of it, or nothing."""
         job = _job(connection.execute(_WHOLE_JOB, {"key": key}).all())
         if finish := self._finish.get(job.kind):
-            finish(connection, job)
+            with connection.begin_nested():
+                finish(connection, job)
 
     def _read(self, *stands: tuple[Any, ...]) -> Job:
         """The whole job with the key that comes first.

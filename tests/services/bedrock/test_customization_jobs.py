@@ -78,6 +78,15 @@ class TestCreate:
             ({"trainingDataConfig": {"s3Uri": "s3://data/../keys.json"}}, r"\.\."),
             ({"trainingDataConfig": {"s3Uri": "modelyard://models/x"}}, "s3Uri"),
             ({"trainingDataConfig": {}}, "s3Uri"),
+            (
+                {
+                    "trainingDataConfig": {
+                        "s3Uri": "s3://data/train.jsonl",
+                        "invocationLogsConfig": {"invocationLogSource": {"s3Uri": "s3://data/train.jsonl"}},
+                    }
+                },
+                "invocation logs are not served",
+            ),
             ({"validationDataConfig": {"validators": [{"s3Uri": "s3://data/none"}]}}, r"validators\.0"),
             ({"outputDataConfig": {"s3Uri": "s3://data/train.jsonl/out"}}, "PutObject.*train.jsonl is an object"),
             ({"hyperParameters": {"epochs": "2"}}, "'epochs'.*epochCount"),
@@ -122,6 +131,13 @@ class TestCreate:
         parameters = stages(server)[1].spec.parameters
         assert parameters["teacher"] == server.application.base_models.get("meta.teacher-v1").path
         assert parameters["max_response_tokens"] == 99
+
+
+class TestTheBaseModel:
+    def test_is_needed_while_a_job_runs(self, server: Server, bedrock: Any) -> None:
+        bedrock.create_model_customization_job(**customization())
+        (needing,) = server.application.base_models.resting_on(BASE)
+        assert (needing.kind, needing.name) == ("custom model", "model")
 
 
 class TestManyAtOnce:

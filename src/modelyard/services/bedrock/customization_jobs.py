@@ -133,7 +133,7 @@ class CustomizationJobs:
     async def _check_data(self, call: Call, request: Mapping[str, Any], customization: str) -> None:
         """Faults unless the data can be read and the output written. Distillation takes folders too."""
         training = request["trainingDataConfig"]
-        if "s3Uri" not in training:
+        if "s3Uri" not in training or "invocationLogsConfig" in training:
             reason = "trainingDataConfig: invocation logs are not served; give s3Uri, a file of rows"
             raise Fault("ValidationException", reason)
         folders = customization == "distillation"
