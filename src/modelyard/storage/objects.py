@@ -20,6 +20,8 @@ from modelyard.storage.transfer import BLOCK, Sink, Source, blocks, copy_range, 
 from modelyard.storage.tree import Allow, Tree
 
 _DRAFT = "put-"
+_SMALL = 64 * 1024
+"""Bytes that are hashed and written at once."""
 
 Describe = Callable[[Mapping[str, bytes]], Attributes]
 """From the digests of what arrived, by algorithm, to the attributes; raises if it is not what was announced."""
@@ -81,7 +83,7 @@ class Objects:
 
         try:
             rest = await pour(self.threads, body, write)
-            run = self.threads.run if sink.size else self.threads.quickly
+            run = self.threads.run if sink.size or sum(map(len, rest)) > _SMALL else self.threads.quickly
             return await run(sink.finish, rest, publish)
         except BaseException:
             self.threads.submit(self._discard, sink, draft)
