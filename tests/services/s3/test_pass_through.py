@@ -220,6 +220,8 @@ class TestRequests:
         before.client().put_object(Bucket="bucket", Key="a b/+ä~", Body=b"content", Metadata={"by": "me"})
         assert recorder.path == "/bucket/a%20b/%2B%C3%A4~"
         assert recorder.content == b"content"
+        assert recorder.received["content-length"] == "7"
+        assert "transfer-encoding" not in recorder.received
         assert recorder.received["x-amz-meta-by"] == "me"
         assert signature(recorder)
 
@@ -229,6 +231,14 @@ class TestRequests:
         )
         before.send(before.app, "GET", url.partition("modelyard.test")[2], headers={"host": "modelyard.test"})
         assert recorder.path == "/bucket/a?response-content-type=text%2Fplain"
+        assert signature(recorder)
+
+    @pytest.mark.parametrize(("method", "length"), [("GET", None), ("DELETE", "0"), ("PUT", "0"), ("POST", "0")])
+    def test_without_a_body_stay_so(self, before: Door, recorder: Recorder, method: str, length: str | None) -> None:
+        path = "/bucket/a?uploads" if method == "POST" else "/bucket/a"
+        before.send(before.app, method, path)
+        assert (recorder.method, recorder.received.get("content-length")) == (method, length)
+        assert "transfer-encoding" not in recorder.received
         assert signature(recorder)
 
     def test_keep_checksums_that_come_after_the_body(self, before: Door, recorder: Recorder) -> None:

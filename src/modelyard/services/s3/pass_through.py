@@ -159,16 +159,15 @@ class PassThrough:
         chunked = is_chunked(request.headers)
         if not chunked and "x-amz-content-sha256" in headers:
             hash = headers["x-amz-content-sha256"]
+        streamed = "transfer-encoding" in headers
         headers = {name: value for name, value in headers.items() if name not in OURS}
-        pieces: AsyncIterator[bytes] | None = body.__aiter__()
+        pieces: AsyncIterator[bytes] | None = body.__aiter__() if body.length or streamed else None
         if chunked and "x-amz-trailer" in headers:
             hash, pieces = TRAILERS, _in_chunks(body, headers["x-amz-trailer"])
             headers["content-encoding"] = ",".join(["aws-chunked", *filter(None, [headers.get("content-encoding")])])
             headers["x-amz-decoded-content-length"] = str(body.length or 0)
-        elif body.length is not None:
-            headers["content-length"] = str(body.length)
-        elif request.method in ("GET", "HEAD", "DELETE"):
-            pieces = None
+        elif body.length is not None or (request.method in ("PUT", "POST") and not streamed):
+            headers["content-length"] = str(body.length or 0)
         url = self._endpoint.url + _path(request.labels) + _query(request.query)
         signed = AWSRequest(request.method, url, headers)
         _Signer(self._endpoint, hash).add_auth(signed)
