@@ -59,7 +59,7 @@ class Connection(asyncio.BufferedProtocol):
         if method in (b"GET", b"HEAD"):
             self._send(head, method)
             return
-        body = UPLOAD if path.endswith(b"?uploads") else COMPLETE if method == b"POST" else b""
+        body = UPLOAD if b"?uploads" in path else COMPLETE if method == b"POST" else b""
         self._transport.write(b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: %d\r\n\r\n%b' % (len(body), body))
 
     def _send(self, head: bytes, method: bytes) -> None:
