@@ -80,7 +80,9 @@ class TestACompletedJob:
         with (output / "training_artifacts" / "step_wise_training_metrics.csv").open() as file:
             steps = list(csv.DictReader(file))
         assert list(steps[0]) == ["step_number", "epoch_number", "training_loss", "perplexity"]
-        assert len(list(output.rglob("validation_metrics.csv"))) == 3
+        for place in ("post_fine_tuning_validation/validation", "post_fine_tuning_validation", "."):
+            with (output / "validation_artifacts" / place / "validation_metrics.csv").open() as file:
+                assert "validation_loss" in next(csv.reader(file))
         assert (output / "model" / "adapter_model.safetensors").is_file()
 
     def test_leaves_no_working_files(self, working: Server, trained: dict[str, Any]) -> None:
