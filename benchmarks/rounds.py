@@ -15,7 +15,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-PACKAGES = ("modelyard", "moto", "boto3", "uvicorn", "torch", "torch_geometric", "transformers", "peft", "trl")
+PACKAGES = (
+    "modelyard",
+    "moto",
+    "boto3",
+    "obstore",
+    "uvicorn",
+    "torch",
+    "torch_geometric",
+    "transformers",
+    "peft",
+    "trl",
+)
 
 Measure = Callable[[], Mapping[str, float]]
 
