@@ -94,7 +94,7 @@ class Tree:
         found = []
         for name in names:
             with suppress(NoSuchBucket):
-                found.append((name, self._made(name)))
+                found.append((name, self._birth(name)))
         return found
 
     def describe_bucket(self, name: str) -> Attributes:
@@ -103,7 +103,7 @@ class Tree:
             made = attributes.read_folder(folder)
             return made.attributes if made is not None else Attributes()
 
-    def _made(self, name: str) -> float:
+    def _birth(self, name: str) -> float:
         with self.bucket(name) as folder:
             made = attributes.read_folder(folder)
             return made.changed / 1e9 if made is not None else os.fstat(folder).st_mtime
@@ -112,9 +112,15 @@ class Tree:
         """Deletes a bucket, with folders in it that hold nothing. NoSuchBucket, NotEmpty."""
         with self._changing:
             with self.bucket(name) as folder:
-                if not _clear(folder):
-                    raise NotEmpty(name)
-            os.rmdir(name, dir_fd=self.root)
+                cleared = _clear(folder)
+            try:
+                if cleared:
+                    os.rmdir(name, dir_fd=self.root)
+                    return
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+            raise NotEmpty(name)
 
     def open(self, bucket: str, key: str) -> tuple[int, Object]:
         """A descriptor of its bytes, which the caller closes, and the object. NoSuchBucket, NoSuchKey, Linked."""

@@ -105,11 +105,12 @@ class Uploads:
         check: Check,
     ) -> Part:
         """Takes a part of `length` bytes. NoSuchUpload, Closed, TooLong, OSError, or what `check` raises."""
-        parts = await self._threads.quickly(self._find, place, id)
-        arriving = parts.begin(number, length, algorithms)
+        run = self._threads.run  # changes of an upload wait for each other, as long as it is being completed
+        parts = await run(self._find, place, id)
+        arriving = await run(parts.begin, number, length, algorithms)
         try:
             rest = await pour(self._threads, body, arriving.sink.write)
-            return await self._threads.run(parts.finish, arriving, rest, check)
+            return await run(parts.finish, arriving, rest, check)
         except BaseException:
             self._threads.submit(parts.abandon, arriving)
             raise
@@ -240,9 +241,12 @@ class Uploads:
             self._drop(id)
 
     def _drop(self, id: str) -> None:
+        trash = self._folder / f"deleted-{id}"
         with self._loading:
             self._loaded.pop(id, None)
-            shutil.rmtree(self._folder / id, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                (self._folder / id).rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
 
     def _to_bucket(self, bucket: str) -> list[Upload]:
         with self._objects.tree.bucket(bucket):

@@ -81,6 +81,10 @@ def _of_system(error: OSError) -> Fault | None:
         return Fault("SlowDown", "The server has as many files open as it may; send fewer requests at once", status=503)
     if error.errno == errno.EACCES:
         return Fault("AccessDenied", f"Access Denied: the server may not touch {error.filename!r}", status=403)
+    if error.errno == errno.EXDEV:
+        return Fault(
+            "InvalidRequest", "The bucket's folder must be on the same file system as the data folder's uploads"
+        )
     if error.errno == errno.ENOTSUP:
         return Fault("NotImplemented", f"Not possible here: {error.strerror}")
     return None
