@@ -1,5 +1,6 @@
 # make install   a virtual environment in .venv with everything; again only when pyproject.toml or constraints.txt change
 # make demo      train on the AWS API graph through boto3, and ask the model: a few minutes
+# make demo-language   build a small language model, teach it through boto3, and ask it: some minutes
 # make serve     the server on http://127.0.0.1:8080, its data in .modelyard
 # make test      all tests          make check   linters and types
 # make bench     all benchmarks, about an hour      make docs   the generated pages
@@ -12,7 +13,7 @@ TEST_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo serve test check bench docs
+.PHONY: install demo demo-language serve test check bench docs
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -28,6 +29,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
+
+demo-language: $(STAMP)
+	$(BIN)/python examples/demo_language.py
 
 serve: $(STAMP)
 	$(BIN)/modelyard serve
