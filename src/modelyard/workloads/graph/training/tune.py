@@ -352,7 +352,9 @@ class Search:
                     raise Stopped
         worker.channel.close()
         if message is None:
-            raise RuntimeError("the process that tests the best model ended without a result; the job's log may say why")
+            raise RuntimeError(
+                "the process that tests the best model ended without a result; the job's log may say why"
+            )
 
 
 @dataclass
