@@ -34,8 +34,8 @@ CREWS = (
     *("Viper", "Tiger", "Panda", "Koala", "Bison", "Gecko", "Robin", "Shark", "Whale", "Zebra"),
 )
 ASKED = 40
-DEFAULTS = {"epochs": 20, "batch_size": 8, "rank": 16}
-RATES = {"adapter": 5e-3, "full weights": 1e-3}
+DEFAULTS = {"epochs": 40, "batch_size": 8, "rank": 16}
+RATES = {"adapter": 3e-3, "full weights": 1e-3}
 
 Fact = Mapping[str, str]
 

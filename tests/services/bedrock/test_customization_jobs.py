@@ -237,10 +237,10 @@ class TestHyperparameters:
     def test_of_a_small_model_are_those_that_it_needs(self, server: Server, bedrock: Any) -> None:
         bedrock.create_model_customization_job(**customization())
         values = stages(server)[2].spec.parameters["hyperparameters"]
-        assert (values["epochs"], values["batch_size"], values["learning_rate"]) == (20, 8, 5e-3)
+        assert (values["epochs"], values["batch_size"], values["learning_rate"]) == (40, 8, 3e-3)
         assert (values["rank"], values["full_weights"], values["seed"]) == (16, False, 0)
         job = bedrock.get_model_customization_job(jobIdentifier="job")
-        assert job["hyperParameters"] == {"epochCount": "20", "batchSize": "8", "learningRate": "0.005"}
+        assert job["hyperParameters"] == {"epochCount": "40", "batchSize": "8", "learningRate": "0.003"}
 
     def test_of_a_small_model_do_with_fewer_epochs_of_many_rows(self, server: Server, bedrock: Any) -> None:
         server.put("s3://data/many.jsonl", "{}\n" * 1000)

@@ -66,11 +66,11 @@ class TestDefaults:
     def test_are_each_familys_own(self, model: BaseModel, texts: dict[str, str]) -> None:
         assert hyperparameters(model).texts == texts
 
-    @pytest.mark.parametrize(("rows", "epochs"), [(None, 20), (999, 20), (1000, 5), (10**9, 5)])
+    @pytest.mark.parametrize(("rows", "epochs"), [(None, 40), (999, 40), (1000, 5), (10**9, 5)])
     def test_of_small_models_depend_on_the_rows(self, rows: int | None, epochs: int) -> None:
         values = hyperparameters(SMALL, rows).values
         assert values["epochs"] == epochs
-        assert (values["batch_size"], values["learning_rate"], values["warmup_steps"]) == (8, 5e-3, None)
+        assert (values["batch_size"], values["learning_rate"], values["warmup_steps"]) == (8, 3e-3, None)
 
     def test_of_small_models_are_slower_for_full_weights(self) -> None:
         assert hyperparameters(SMALL, modelyardFullWeights="true").values["learning_rate"] == 1e-3
@@ -79,7 +79,7 @@ class TestDefaults:
 
     def test_of_a_small_model_keep_its_familys_names(self) -> None:
         values = hyperparameters(replace(CLAUDE, parameters=10**6), learningRateMultiplier="0.5").values
-        assert values["learning_rate"] == 5e-3 * 0.5
+        assert values["learning_rate"] == 3e-3 * 0.5
         assert values["early_stopping"] == {"threshold": 0.001, "patience": 2}
 
     def test_of_claude_multiply_a_rate_of_ours(self) -> None:
