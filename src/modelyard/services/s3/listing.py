@@ -79,7 +79,7 @@ class ListingResource:
 def _item(key: str, found: Object, owner: Output | None) -> Output:
     item = {
         "Key": key,
-        "LastModified": datetime.fromtimestamp(found.changed // 1_000_000_000, UTC),
+        "LastModified": datetime.fromtimestamp(found.changed // 1_000_000 / 1000, UTC),  # `aws s3 sync` compares it
         "ETag": description.quoted(found),
         "Size": found.size,
         "StorageClass": "STANDARD",
