@@ -3,6 +3,7 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -243,6 +244,7 @@ class TestLargeFolders:
     @pytest.fixture(autouse=True)
     def small_is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(entries, "LARGE", 3)
+        monkeypatch.setattr(entries, "_LATER_SECONDS", 0)
 
     @pytest.fixture
     def filled(self, store: Lister) -> Lister:
@@ -288,6 +290,30 @@ class TestLargeFolders:
         time.sleep(0.1)
         filled.keys()
         wait_for(lambda: filled.keys() == self.expected("a/by hand"), 5)
+
+    def test_order_is_right_before_there_was_time_to_sort(self, store: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(entries, "_SAMPLED", 2)
+        monkeypatch.setattr(entries, "_SELECTED", 3)
+        monkeypatch.setattr(store.threads, "later", lambda *_: None)
+        names = [f"{number * 7919 % 1000:03}" for number in range(300)]
+        store.write(*names, "500/below", "500-")
+        expected = sorted([*names, "500/below", "500-"])
+        time.sleep(0.1)
+        assert store.keys() == store.keys(limit=7) == expected
+        assert store.keys(after="3") == [key for key in expected if key > "3"]
+        assert not next(iter(store.tree.entries._known.values())).names._is_sorted
+
+    def test_file_systems_that_do_not_count_a_folders_folders(
+        self, store: Lister, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = entries.Entries._read
+        wrong = SimpleNamespace(st_nlink=2)
+        monkeypatch.setattr(entries.Entries, "_read", lambda self, folder, _: read(self, folder, wrong))
+        keys = ["a-b", "a/b", "a/c/d", "a.b", "b"]
+        store.write(*keys)
+        for _ in range(2):
+            assert store.keys() == sorted(keys)
+            assert store.prefixes(delimiter="/") == ["a/"]
 
     def test_what_was_compared_and_is_right_stays(self, filled: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.1)

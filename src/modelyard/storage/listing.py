@@ -7,10 +7,8 @@ meets all keys in order, also where `a/` and `a.b` meet. (UTF-8 sorts as Python'
 import errno
 import os
 import stat
-from bisect import bisect_left
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 from modelyard.storage import attributes
 from modelyard.storage.attributes import Object
@@ -21,6 +19,11 @@ from modelyard.storage.tree import FOLDER, NoSuchKey, Tree, descended
 
 _LAST = "\U0010ffff"
 """Sorts after whatever else a key goes on with."""
+
+
+class _Miscounted(Exception):
+    """What was taken for a file is a folder, which has another place in the order."""
+
 
 Item = tuple[str, Object | None]
 """A key with its object, or a common prefix with None."""
@@ -51,6 +54,12 @@ class Listing:
 
         Keys in which the delimiter follows, somewhere after the prefix, are one common prefix. NoSuchBucket.
         """
+        try:
+            return self._page(bucket, prefix, delimiter, after, limit)
+        except _Miscounted:
+            return self._page(bucket, prefix, delimiter, after, limit)
+
+    def _page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         page = Page()
         last = ""
         with self._tree.bucket(bucket) as top:
@@ -110,7 +119,7 @@ class Listing:
                 elif len(key) > LONGEST_KEY or len(key.encode()) > LONGEST_KEY:
                     continue
                 elif not name.endswith("/"):
-                    if key > after and (found := _found(level.folder, name)):
+                    if key > after and (found := self._found(level.folder, name)):
                         yield key, found
                 elif folds:
                     if key != after and self._holds_any(level.folder, name[:-1], key, after):
@@ -126,20 +135,30 @@ class Listing:
     def _level(self, folder: int, base: str, low: str) -> "_Level":
         """The entries of a folder from where keys can be at least `low`."""
         try:
-            names, again = self._entries.of(folder)
-            if again:
-                self._threads.submit(self._compare, os.dup(folder))
+            names, later = self._entries.of(folder)
+            if later:
+                self._threads.later(self._look, os.dup(folder))
         except BaseException:
             os.close(folder)
             raise
         if not low.startswith(base):
-            return _Level(folder, base, iter(names if low < base else ()))
+            return _Level(folder, base, names.since("") if low < base else iter(()))
         name, slash, _ = low.removeprefix(base).partition("/")
-        return _Level(folder, base, islice(names, bisect_left(names, name + slash), None))
+        return _Level(folder, base, names.since(name + slash))
 
-    def _compare(self, folder: int) -> None:
+    def _found(self, folder: int, name: str) -> Object | None:
+        """The object of a name; None if it is gone, or was never one."""
         try:
-            self._entries.compare(folder)
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if stat.S_ISDIR(status.st_mode) and self._entries.distrust():
+            raise _Miscounted
+        return attributes.read(folder, status, name) if stat.S_ISREG(status.st_mode) else None
+
+    def _look(self, folder: int) -> None:
+        try:
+            self._entries.look(folder)
         finally:
             os.close(folder)
 
@@ -190,12 +209,3 @@ def _entered(folder: int, name: str) -> int | None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return None
         raise
-
-
-def _found(folder: int, name: str) -> Object | None:
-    """The object of a name; None if it is gone, or was never one."""
-    try:
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return attributes.read(folder, status, name) if stat.S_ISREG(status.st_mode) else None

@@ -9,7 +9,8 @@ Result = TypeVar("Result")
 
 
 class Threads:
-    """Few threads for what is over at once, and more for what takes long: the one never waits for the other.
+    """Few threads for what is over at once, and more for what takes long: the one never waits for the other. One more
+    is for what nobody waits for.
 
     Few, since they and the event loop take turns in the interpreter, and each change of turns costs more than a look
     at a file that is in memory.
@@ -18,6 +19,7 @@ class Threads:
     def __init__(self, few: int = 2, more: int = 8) -> None:
         self._few = ThreadPoolExecutor(few, thread_name_prefix="files")
         self._more = ThreadPoolExecutor(more, thread_name_prefix="bytes")
+        self._last = ThreadPoolExecutor(1, thread_name_prefix="later")
 
     async def quickly(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Does what takes a few calls of the kernel."""
@@ -31,10 +33,15 @@ class Threads:
         """Begins what takes as long as there are bytes or names."""
         return self._more.submit(work, *arguments)
 
+    def later(self, work: Callable[..., object], *arguments: Any) -> None:
+        """Does something when it does not matter when."""
+        self._last.submit(work, *arguments)
+
     def close(self) -> None:
         """Ends when everything that was asked for is done."""
         self._few.shutdown()
         self._more.shutdown()
+        self._last.shutdown()
 
 
 async def _done(pool: Executor, work: Callable[..., Result], *arguments: Any) -> Result:
