@@ -30,7 +30,9 @@ class Integrity:
         self._sums = announced(request)
         self._trailing = _trailing(headers.get("x-amz-trailer", ""))
         signed = headers.get("x-amz-content-sha256", "")
-        self._signed = signed if _HASH.fullmatch(signed) else None
+        told = self._md5 is not None or self._sums or self._trailing
+        # Whoever tells a checksum needs no second one, the dearest of all, while nothing depends on signatures.
+        self._signed = signed if _HASH.fullmatch(signed) and not told else None
         self._wanted = {*self._sums, *self._trailing, *_asked(request)}
         self.algorithms = self._wanted | ({"SHA256"} if self._signed else set())
 
