@@ -17,8 +17,8 @@ from itertools import chain, islice
 
 LARGE = 5_000
 """Names of a folder that is too large to be read again after each change."""
-_REMEMBERED = 500_000
-"""Names in memory, some 50 MB of them."""
+_REMEMBERED = 1_000_000
+"""Names in memory, some 100 MB of them."""
 _TICK = 50_000_000
 _LONG_TICK = 2_500_000_000
 """Nanoseconds within which two changes may get the same time; the long one is for file systems without fractions."""
