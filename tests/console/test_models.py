@@ -153,7 +153,12 @@ def hub(tmp_path: Path) -> Iterator[str]:
 
 def pull(server: Server, hub: str, tmp_path: Path, repository: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: the library reads its settings when it is imported."""
-    settings = {"HF_ENDPOINT": hub, "HF_HOME": str(tmp_path / "home"), "MODELYARD_DATA_DIR": str(server.folder)}
+    settings = {
+        "HF_ENDPOINT": hub,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(tmp_path / "home"),
+        "MODELYARD_DATA_DIR": str(server.folder),
+    }
     command = [sys.executable, "-m", "modelyard", "models", "pull", ID, repository]
     return subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60)
 

@@ -172,7 +172,7 @@ class TestWorkers:
 
     def lead(self, engine: LocalEngine) -> list[int]:
         engine.start("t", 1, self.SPEC)
-        wait_for(state_file(engine, "t", "workers").exists)
+        wait_for(state_file(engine, "t", "began-1").exists)
         return [int(pid) for pid in state_file(engine, "t", "workers").read_text().split()]
 
     def test_speak_with_their_task_on_one_thread_each(self, engine: LocalEngine) -> None:
