@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from tests.conftest import kill_all_of, wait_for
 from tests.workloads.language.jobs import FACTS, HYPERPARAMETERS, context, processed, trained
@@ -22,6 +23,7 @@ from modelyard.workloads.language.dataset import Dataset
 from modelyard.workloads.language.generate import Generations
 from modelyard.workloads.language.loading import load_model, load_tokenizer
 from modelyard.workloads.language.request import Request
+from modelyard.workloads.language.trainable import load_trainable
 from modelyard.workloads.language.training import Hyperparameters, Plan
 
 
@@ -97,6 +99,26 @@ class TestARun:
         result, output = trained(tmp_path, mini, data_set, epochs=10, early_stopping=rule)
         assert result["steps"] == 3 * 3  # the first epoch is the best so far, two more are waited for
         assert len((output / "metrics" / "validation-0.csv").read_text().splitlines()) == 1 + 3
+
+    @pytest.mark.parametrize("full_weights", [True, False])
+    def test_takes_its_steps_with_dropout_and_judges_without(
+        self, mini: Path, tmp_path: Path, data_set: Path, full_weights: bool
+    ) -> None:
+        model, data = load_trainable(mini, None, 4, full_weights), Dataset(data_set)
+        here = context(tmp_path, {}, {})
+        modes: list[bool] = []
+        for module in model.model.modules():
+            module.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+        optimizer = torch.optim.AdamW(model.weights.values())
+        for _ in range(2):
+            training.train_step(here, model, optimizer, [data.training[0]])
+            assert modes
+            assert all(modes)
+            modes.clear()
+            training.evaluate(here, model, data.training)
+            assert modes
+            assert not any(modes)
+            modes.clear()
 
     def test_learns_plain_text(self, mini: Path, tmp_path: Path) -> None:
         rows = [{"input": f"{fact['prompt']} {fact['completion']}"} for fact in FACTS * 4]

@@ -46,6 +46,7 @@ class Trainable:
         self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._own: Any = model.get_base_model() if isinstance(model, PeftModel) else model
         self._plain = _has_plain_head(self._own)
+        model.train()
 
     @property
     def device(self) -> torch.device:

@@ -151,7 +151,8 @@ def train_step(
     """One optimizer step; the mean loss, in nats, of the tokens that the examples learn."""
     batches = list(pack(examples, ROW_TOKENS[model.device.type], model.batch_tokens(context.cores)))
     learned = max(1, sum(len(batch.targets) for batch in batches))
-    model.model.train()
+    if not model.model.training:  # asks every module
+        model.model.train()
     total = 0.0
     for batch in batches:
         if context.should_stop():
