@@ -75,14 +75,15 @@ class Outcome:
 @click.option("--data-dir", type=click.Path(path_type=Path), default=Path(".modelyard/demo"), show_default=True)
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="0 picks a free one.")
 @click.option("--build-seconds", default=150, type=click.IntRange(5), show_default=True, help="For the base model.")
-def main(data_dir: Path, port: int, build_seconds: int) -> None:
+@click.option("--passages", default=1500, type=click.IntRange(100), show_default=True, help="To go on reading with.")
+def main(data_dir: Path, port: int, build_seconds: int, passages: int) -> None:
     """Teach a small language model through boto3, deploy it, and ask it."""
     began = time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with server(data_dir, port) as url:
-            Demo(url, time.strftime("%Y%m%d-%H%M%S"), build_seconds).run()
+            Demo(url, time.strftime("%Y%m%d-%H%M%S"), build_seconds, passages).run()
     except OSError as error:
         raise DemoFailed(f"{error}. Choose another folder with --data-dir") from error
     console.print(f"\nDone in {time.monotonic() - began:.0f} s; nothing is left running.")
@@ -91,7 +92,7 @@ def main(data_dir: Path, port: int, build_seconds: int) -> None:
 class Demo:
     """One run, by a user of boto3 who knows an address."""
 
-    def __init__(self, url: str, run: str, build_seconds: int) -> None:
+    def __init__(self, url: str, run: str, build_seconds: int, passages: int) -> None:
         settings: dict[str, Any] = {
             "endpoint_url": url,
             "region_name": "us-east-1",
@@ -104,6 +105,7 @@ class Demo:
         self._url = url
         self._run = run
         self._build_seconds = build_seconds
+        self._passages = passages
 
     def run(self) -> None:
         """The five steps; DemoFailed with the job's own reason if one of them fails."""
@@ -134,7 +136,7 @@ class Demo:
         """A model that has read the services that the base has not; every fifth passage is kept to judge by."""
         step(2, "create_model_customization_job CONTINUED_PRE_TRAINING: the services that it never saw")
         passages = [text for service in read_services(HELD_OUT) for text in service.passages]
-        random.Random(0).shuffle(passages)
+        passages = random.Random(0).sample(passages, min(self._passages, len(passages)))
         cut = len(passages) // 5
         held, train = passages[:cut], passages[cut:]
         self._upload("passages/train.jsonl", [{"input": text} for text in train])
