@@ -27,6 +27,9 @@ ROOT = Path(__file__).parents[1]
 CORA = Path(os.environ.get("MODELYARD_TEST_DATA", ROOT.parent / "shared" / "data")) / "cora"
 """The citation graph as Neptune's exporter writes it: 2,708 papers, 5,278 citations, 7 topics."""
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Every server runs from bytecode, as pip leaves a package that it installs; ours, in place, is compiled once."""
+
 
 class Server:
     """A server's process, from its start to its end. `url` is where it answers."""

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,15 +20,34 @@ Result = TypeVar("Result")
 
 
 class Query:
-    """A statement that reads, compiled once: what SQLAlchemy adds to each call costs more than an indexed read."""
+    """A statement that reads, compiled once: what SQLAlchemy adds to each call costs more than an indexed read.
+
+    Compiled when it is first asked: a millisecond then, instead of a twentieth of the server's start for all of them.
+    """
 
     def __init__(self, statement: Select[Any]) -> None:
-        compiled = statement.compile(dialect=SQLiteDialect_pysqlite(paramstyle="qmark"))
+        self._statement = statement
+
+    @cached_property
+    def sql(self) -> str:
+        """The statement's text, its parameters as question marks."""
+        return self._compiled.string
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters, in the order of their question marks."""
+        return tuple(self._compiled.positiontup or ())
+
+    @cached_property
+    def constants(self) -> dict[str, Any]:
+        """Values that the statement itself gives."""
+        return {name: value for name, value in self._compiled.params.items() if value is not None}
+
+    @cached_property
+    def _compiled(self) -> SQLCompiler:
+        compiled = self._statement.compile(dialect=SQLiteDialect_pysqlite(paramstyle="qmark"))
         assert isinstance(compiled, SQLCompiler)
-        assert compiled.positiontup is not None
-        self.sql = compiled.string
-        self.names = tuple(compiled.positiontup)
-        self.constants = {name: value for name, value in compiled.params.items() if value is not None}
+        return compiled
 
 
 class Database:
