@@ -55,19 +55,20 @@ def measure(server: Server, count: int) -> dict[str, float]:
         assert bytes(await answer.bytes_async()) == CONTENT
 
     process = psutil.Process(server.process.pid)
+    folder = f"round-{time.time_ns()}"
     found: dict[str, float] = {}
     for way, work in (("put", put), ("get", get)):
         before = process.cpu_times()
-        found[f"{way}/s"] = count / asyncio.run(many(work, count))
+        found[f"{way}/s"] = count / asyncio.run(many(work, folder, count))
         after = process.cpu_times()
         busy = after.user - before.user + after.system - before.system
         found[f"{way} cpu us"] = busy / count * 1e6
     return found
 
 
-async def many(work: Callable[[str], Awaitable[None]], count: int) -> float:
+async def many(work: Callable[[str], Awaitable[None]], folder: str, count: int) -> float:
     """Seconds for the work on all keys, so many at once."""
-    keys = iter([f"folder-{number % 10}/object-{number:05}" for number in range(count)])
+    keys = iter([f"{folder}/folder-{number % 10}/object-{number:05}" for number in range(count)])
 
     async def some() -> None:
         for key in keys:
