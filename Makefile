@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	        echo $$name && break; done); \
 	test -n "$$python" || { echo "Modelyard needs Python 3.11 or newer; python3 here is $$(python3 --version 2>&1)"; exit 1; }; \
 	test -x $(BIN)/python || $$python -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS) -e ".[graph,language,s3,dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS) -e ".[graph,language,cleanroom,s3,dev]"
 	@touch $(STAMP)
 
 demo: $(STAMP)
