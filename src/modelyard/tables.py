@@ -144,3 +144,22 @@ sessions = Table(
     Column("expires", Integer, nullable=False),
     Index("sessions_by_end", "expires"),
 )
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("time", Integer, nullable=False),
+    Column("collaboration", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("used", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("left", Text, nullable=False),
+    Column("amount", Integer),
+    Column("unit", Text, nullable=False),
+    Index("audit_of_collaboration", "collaboration", "key"),
+    sqlite_autoincrement=True,
+)

@@ -59,15 +59,19 @@ class Page(Generic[Item]):
     following: int | None
 
 
-def statement(table: Table, columns: Sequence[Column[Any]], ascending: bool) -> Query:
-    """The query for `Search.parameters`, on a table of jobs or of resources."""
+OWNED = ("account", "region", "kind")
+"""What every list of an owner's is by; the rest of a search may be given, or not."""
+
+
+def statement(table: Table, columns: Sequence[Column[Any]], ascending: bool, by: Sequence[str] = OWNED) -> Query:
+    """The query for `Search.parameters`, on a table of jobs or of resources; the columns `by` must be given."""
     c = table.c
 
     def if_given(name: str, condition: ColumnElement[bool]) -> ColumnElement[bool]:
         return or_(bindparam(name, type_=c.key.type).is_(None), condition)
 
     conditions = [
-        *(c[name] == bindparam(name) for name in ("account", "region", "kind")),
+        *(c[name] == bindparam(name) for name in by),
         c.status != RESERVED,
         c.status != DELETED,
         c.key > bindparam("position") if ascending else c.key < bindparam("position"),
@@ -75,7 +79,7 @@ def statement(table: Table, columns: Sequence[Column[Any]], ascending: bool) -> 
         if_given("after", c.created > bindparam("after")),
         if_given("before", c.created < bindparam("before")),
         if_given("one_status", c.status.in_([bindparam("one_status"), bindparam("other_status")])),
-        *(if_given(name, c[name] == bindparam(name)) for name in ("base", "root") if name in c),
+        *(if_given(name, c[name] == bindparam(name)) for name in ("base", "root") if name in c and name not in by),
     ]
     order = c.key.asc() if ascending else c.key.desc()
     return Query(select(*columns).where(and_(*conditions)).order_by(order).limit(bindparam("limit")))

@@ -51,6 +51,14 @@ class Resources:
         items = [_resource(row) for row in rows[: search.limit]]
         return Page(items, items[-1].key if len(rows) > search.limit else None)
 
+    def page_under(self, region: str, kind: str, search: Search) -> Page[Resource]:
+        """Resources by age, of all accounts: those with the search's `base`, or `root`, one of which must be given."""
+        by = "root" if search.base is None else "base"
+        assert getattr(search, by) is not None
+        rows = self._database.read(_UNDER[search.ascending, by], **search.parameters(Owner("", region), kind))
+        items = [_resource(row) for row in rows[: search.limit]]
+        return Page(items, items[-1].key if len(rows) > search.limit else None)
+
     def resting_on(self, base: str) -> list[Resource]:
         """Whatever was made from `base`, stands for it, or has it as its root: of all owners, newest first.
 
@@ -236,3 +244,8 @@ _RESTING_ON = Query(
 _ALL_OF = Query(_SEEN.where(resources.c.kind == bindparam("kind")).order_by(resources.c.key))
 _DELETED = Query(_ALL.where(resources.c.kind == bindparam("kind"), resources.c.status == DELETED))
 _PAGES = {ascending: listing.statement(resources, _COLUMNS, ascending) for ascending in (True, False)}
+_UNDER = {
+    (ascending, by): listing.statement(resources, _COLUMNS, ascending, ("region", "kind", by))
+    for ascending in (True, False)
+    for by in ("base", "root")
+}

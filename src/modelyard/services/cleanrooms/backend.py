@@ -1,0 +1,100 @@
+"""What the resources of Clean Rooms work on, and the checks and words that they share."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from modelyard.collaborations.audit import Audit
+from modelyard.collaborations.parties import Parties
+from modelyard.jobs.listing import Search
+from modelyard.jobs.model import Owner
+from modelyard.jobs.resources import Resources
+from modelyard.jobs.store import Store
+from modelyard.jobs.tags import Tags
+from modelyard.storage.base import Storage
+from modelyard.storage.buckets import Buckets
+from modelyard.wire.endpoint import Call
+from modelyard.wire.errors import Fault
+
+DEFAULT_PAGE = 100
+"""Items of a page where the request does not say."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The core, as the service sees it.
+
+    storage: the users' objects. folder: where a `modelyard://` URI lies on this machine.
+    remove: deletes what such a URI names. wake: tells the supervisor that there is something to do.
+    slots: the cores that jobs may keep busy at once.
+    """
+
+    store: Store
+    resources: Resources
+    tags: Tags
+    parties: Parties
+    audit: Audit
+    storage: Storage
+    buckets: Buckets
+    folder: Callable[[str], Path]
+    remove: Callable[[str], Awaitable[None]]
+    wake: Callable[[], None]
+    slots: int
+
+
+def owner(call: Call) -> Owner:
+    """Whose resources a call is about."""
+    return Owner(call.account, call.region)
+
+
+def denied(message: str) -> Fault:
+    """The answer to a member that may not do what it asks for."""
+    return Fault("AccessDeniedException", message, {"reason": "INSUFFICIENT_PERMISSIONS"})
+
+
+def no_part(what: str, id: str, call: Call) -> Fault:
+    """The answer to an id of a collaboration or membership that is not there, and to one that is another's."""
+    return denied(f"Account {call.account} has no {what} {id} in {call.region}")
+
+
+def not_found(call: Call, type: str, what: str, id: str) -> Fault:
+    """The answer to an id of nothing that the caller has; `type` is one of ResourceNotFoundException's."""
+    reason = f"There is no {what} {id[:300]!r} of account {call.account} in {call.region}"
+    return Fault("ResourceNotFoundException", reason, {"resourceId": id, "resourceType": type})
+
+
+def conflict(message: str, reason: str, type: str | None = None, id: str | None = None) -> Fault:
+    """The answer to what does not fit how things stand; reason: ALREADY_EXISTS, SUBRESOURCES_EXIST or INVALID_STATE."""
+    return Fault("ConflictException", message, {"reason": reason, "resourceType": type, "resourceId": id})
+
+
+def invalid(member: str, message: str, reason: str = "FIELD_VALIDATION_FAILED") -> Fault:
+    """The answer to a member of a request that the model allows, and that makes no sense."""
+    fields = [{"name": member, "message": message}]
+    return Fault("ValidationException", f"{member}: {message}", {"reason": reason, "fieldList": fields})
+
+
+def moment(milliseconds: int) -> datetime:
+    """A time of the core's as the wire has it."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def search(request: Mapping[str, Any], **looked: Any) -> Search:
+    """The search that a List request describes, newest first; a Fault for a token that we did not give."""
+    limit, position = request.get("maxResults", DEFAULT_PAGE), _position(request.get("nextToken"))
+    return Search(limit=limit, position=position, **looked)
+
+
+def next_token(position: int | None) -> str | None:
+    """The token that goes on after a position."""
+    return None if position is None else f"{position:x}"
+
+
+def _position(token: str | None) -> int | None:
+    if token is None:
+        return None
+    if not 0 < len(token) <= 15 or not all(c in "0123456789abcdef" for c in token):
+        raise invalid("nextToken", f"{token[:80]!r} is none of ours; repeat one from an answer")
+    return int(token, 16)
