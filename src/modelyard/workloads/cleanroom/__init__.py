@@ -1,0 +1,1 @@
+"""Clean rooms: what runs over data that its owners show nobody."""
