@@ -72,13 +72,15 @@ class Resources:
         token: str | None = None,
         needs: Resource | None = None,
         tagged: Mapping[str, str] | None = None,
+        within: Callable[[Connection], None] = lambda _: None,
     ) -> Resource:
-        """Keeps a `new` resource, with its tags under the ARN in its document.
+        """Keeps a `new` resource, with its tags under the ARN in its document, `within` a transaction of more.
 
         AlreadyExists if its id, its name or the token is taken, NotFound if the one that it `needs` is gone.
         """
 
         def work(connection: Connection) -> None:
+            within(connection)
             add(connection, resource, token)
             if needs is not None:
                 require(connection, needs)
@@ -98,6 +100,24 @@ class Resources:
             for one in (resource, *([needs] if needs else [])):
                 require(connection, one)
             change(connection, resource, **values)
+
+        await self._database.write(work)
+        return self.get(resource.owner, resource.kind, resource.id)
+
+    async def edit(
+        self,
+        resource: Resource,
+        edit: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        within: Callable[[Connection], None] = lambda _: None,
+    ) -> Resource:
+        """Gives a resource the document that `edit` makes of the one it has by then, and does what else is to happen
+        in that transaction. NotFound if the resource is gone.
+        """
+
+        def work(connection: Connection) -> None:
+            within(connection)
+            current = row(connection, resource.owner, resource.kind, resource.id)
+            change(connection, current, document=edit(current.document))
 
         await self._database.write(work)
         return self.get(resource.owner, resource.kind, resource.id)
@@ -164,6 +184,18 @@ def require(connection: Connection, resource: Resource) -> None:
     """NotFound unless a resource is still there, and stands as it did: for a transaction that relies on it."""
     if row(connection, resource.owner, resource.kind, resource.id).status != resource.status:
         raise NotFound(resource.id)
+
+
+def under(connection: Connection, base: str) -> list[Resource]:
+    """Whatever has this base, of all owners, within a transaction; not what is deleted."""
+    found = _ALL.where(resources.c.base == base, resources.c.status != DELETED)
+    return [_resource(row) for row in connection.execute(found)]
+
+
+def rooted(connection: Connection, kind: str, root: str) -> list[Resource]:
+    """Those of a kind, of all owners, that have this root, the oldest first, within a transaction."""
+    found = _SEEN.where(resources.c.kind == kind, resources.c.root == root).order_by(resources.c.key)
+    return [_resource(one) for one in connection.execute(found)]
 
 
 def add(connection: Connection, resource: Resource, token: str | None = None) -> None:
