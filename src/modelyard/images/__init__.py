@@ -1,0 +1,1 @@
+"""Images: what containers run, brought into folders that the server keeps."""

@@ -1,0 +1,7 @@
+"""Sandboxes: programs that nobody trusts, with the files that they are given and nothing else of the machine."""
+
+from modelyard.images.folder import OpenedImage, open_image
+from modelyard.runner.sandbox.container import Bind, Container, Limits
+from modelyard.runner.sandbox.isolation import NoSandbox, isolation
+
+__all__ = ["Bind", "Container", "Limits", "NoSandbox", "OpenedImage", "isolation", "open_image"]
