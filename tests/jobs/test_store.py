@@ -171,3 +171,34 @@ class TestEnd:
         assert outputs == gone
         asyncio.run(jobs.swept(job))
         assert jobs.to_sweep() == []
+
+    def test_hands_over_what_even_a_deletion_leaves_alone(self, jobs: Store) -> None:
+        spec = TaskSpec("tests.tasks:succeed")
+        plan = [
+            Stage("model", "r", spec, publish="modelyard://model", keep=Keep.IF_COMPLETED),
+            Stage("delivery", "r", spec, publish="s3://theirs/model", keep=Keep.HANDED_OVER),
+        ]
+        asyncio.run(jobs.create(US, "test", "j", {}, plan))
+        for _ in plan:
+            (claim,) = asyncio.run(jobs.claim(free=1))
+            asyncio.run(jobs.begin(claim, 1, 0))
+            asyncio.run(jobs.complete(claim, {}))
+        ((job, outputs),) = jobs.to_sweep()
+        assert outputs == []
+        asyncio.run(jobs.swept(job))
+        asyncio.run(jobs.stop(US, "test", "j", clean=True))
+        assert [outputs for _, outputs in jobs.to_sweep()] == [["modelyard://model"]]
+
+    def test_of_an_optional_stage_that_failed_is_not_the_jobs(self, jobs: Store) -> None:
+        stages = [replace(PLAN[0], name="logs", optional=True), replace(PLAN[0], name="last")]
+        asyncio.run(jobs.create(US, "test", "j", {}, stages))
+        (claim,) = asyncio.run(jobs.claim(free=1))
+        asyncio.run(jobs.end(claim, Status.FAILED, "no room"))
+        (claim,) = asyncio.run(jobs.claim(free=1))
+        asyncio.run(jobs.complete(claim, {}))
+        job = jobs.get(US, "test", "j")
+        assert job.status is Status.COMPLETED
+        assert [(stage.status, stage.failure) for stage in job.stages] == [
+            (Status.FAILED, "no room"),
+            (Status.COMPLETED, None),
+        ]

@@ -34,6 +34,8 @@ class Keep(StrEnum):
     """Gone if the job fails or is stopped."""
     WHILE_RUNNING = "while running"
     """For later stages alone: gone when the job ends."""
+    HANDED_OVER = "handed over"
+    """It is somebody else's from then on, and stays whatever becomes of the job."""
 
 
 class ServiceStatus(StrEnum):
@@ -65,6 +67,7 @@ class Stage:
     timeout: seconds from the stage's first start.
     keep: how long what was published stays.
     partial: whether a stage that was stopped, and ended well all the same, publishes what it has.
+    optional: whether the job goes on when this stage has failed.
     """
 
     name: str
@@ -74,9 +77,12 @@ class Stage:
     timeout: float | None = None
     keep: Keep = Keep.ALWAYS
     partial: bool = False
+    optional: bool = False
 
-    def kept(self, status: Status) -> bool:
-        """Whether what was published outlives a job that ended with this status."""
+    def kept(self, status: Status, clean: bool = False) -> bool:
+        """Whether what was published outlives a job that ended with this status, and was to be `clean` or not."""
+        if clean or self.keep == Keep.HANDED_OVER:
+            return self.keep == Keep.HANDED_OVER
         return self.keep == Keep.ALWAYS or (self.keep == Keep.IF_COMPLETED and status is Status.COMPLETED)
 
 

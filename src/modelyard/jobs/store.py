@@ -242,24 +242,20 @@ class Store:
         def work(connection: Connection) -> None:
             ended = {"status": Status.COMPLETED, "ended": now(), "result": orjson.dumps(result).decode(), "token": None}
             _write_task(connection, claim, **ended)
-            following = (
-                select(tasks.c.id)
-                .where(tasks.c.job == claim.job, tasks.c.status == Status.WAITING)
-                .order_by(tasks.c.position)
-                .limit(1)
-            )
-            if task := connection.execute(following).scalar():
-                connection.execute(update(tasks).where(tasks.c.id == task).values(status=Status.QUEUED))
-            else:
-                self._end_job(connection, claim.job, Status.COMPLETED, None)
+            self._go_on(connection, claim)
 
         await self._database.write(work)
 
     async def end(self, claim: Claim, status: Status, failure: str | None) -> None:
-        """Ends a stage, and its job with it: FAILED with a reason, or STOPPED. Later stages never start."""
+        """Ends a stage, and its job with it: FAILED with a reason, or STOPPED. Later stages never start.
+
+        An optional stage that FAILED ends alone: the next one's turn comes.
+        """
 
         def work(connection: Connection) -> None:
             _write_task(connection, claim, status=status, ended=now(), failure=failure, token=None)
+            if claim.stage.optional and status is Status.FAILED:
+                return self._go_on(connection, claim)
             waiting = (tasks.c.job == claim.job, tasks.c.status == Status.WAITING)
             connection.execute(update(tasks).where(*waiting).values(status=Status.STOPPED))
             self._end_job(connection, claim.job, status, failure)
@@ -275,6 +271,19 @@ class Store:
         """Notes that those outputs are gone."""
         done = update(jobs).where(jobs.c.key == job.key).values(clean=False, swept=True)
         await self._database.write(lambda connection: connection.execute(done))
+
+    def _go_on(self, connection: Connection, claim: Claim) -> None:
+        """Gives the next stage its turn; a job that has none left is completed."""
+        following = (
+            select(tasks.c.id)
+            .where(tasks.c.job == claim.job, tasks.c.status == Status.WAITING)
+            .order_by(tasks.c.position)
+            .limit(1)
+        )
+        if task := connection.execute(following).scalar():
+            connection.execute(update(tasks).where(tasks.c.id == task).values(status=Status.QUEUED))
+        else:
+            self._end_job(connection, claim.job, Status.COMPLETED, None)
 
     def _end_job(self, connection: Connection, key: int | None, status: Status, failure: str | None) -> None:
         """Ends a job. One that was to be stopped is stopped, whatever it came to meanwhile."""
@@ -322,7 +331,7 @@ def _write_task(connection: Connection, claim: Claim, **values: Any) -> None:
 def _published(job: Job, clean: bool) -> Iterator[str]:
     """Where outputs of an ended job may lie that are not to stay."""
     for record in job.stages:
-        if record.stage.publish and record.attempt and (clean or not record.stage.kept(job.status)):
+        if record.stage.publish and record.attempt and not record.stage.kept(job.status, clean):
             yield record.stage.publish
 
 
