@@ -26,12 +26,13 @@ def run(context: Context) -> dict[str, Any]:
         policy: `privacyConfiguration.policies.trainedModelInferenceJobs`, or None.
         loggers: accounts that can be given logs.
 
-    Output: `out/<file>.out` for each file of which every record was answered; `logs/<account>.log` for each of `loggers`
-    that the policy names. What is finished stays in `state`, and is not asked again.
+    Output: `out/<file>.out` for each file of which every record was answered; `logs/<account>.log` for each of
+    `loggers` that the policy names. What is finished stays in `state`, and is not asked again.
 
-    Result: `digest`, `isolation`, `records`, `bytes` (of `out/`), `logs` (the accounts with a log), and where the container
-    did wrong `failure`: `code` (CONTAINER_UNHEALTHY, CONTAINER_EXITED_NON_ZERO, MEMORY_EXCEEDED, INVOCATION_FAILED,
-    PAYLOAD_TOO_LARGE, OUTPUT_TOO_LARGE) and `message` (ours alone, for everyone). After OUTPUT_TOO_LARGE `out/` is empty.
+    Result: `digest`, `isolation`, `records`, `bytes` (of `out/`), `logs` (the accounts with a log), and where the
+    container did wrong `failure`: `code` (CONTAINER_UNHEALTHY, CONTAINER_EXITED_NON_ZERO, MEMORY_EXCEEDED,
+    INVOCATION_FAILED, PAYLOAD_TOO_LARGE, OUTPUT_TOO_LARGE) and `message` (ours alone, for everyone). After
+    OUTPUT_TOO_LARGE `out/` is empty.
 
     InputError if a policy cannot be understood; NoSandbox if nothing can isolate the container.
     """

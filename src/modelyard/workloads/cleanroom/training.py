@@ -17,8 +17,8 @@ def run(context: Context) -> dict[str, Any]:
         name, arn: of the training job, for the container's environment.
         entrypoint, arguments: lists, or None; arguments replace `train`, an entry point replaces the image's.
         hyperparameters, environment: strings by name.
-        channels: `[{"name", "distribution", "format", "input"}]`; distribution is FullyReplicated or ShardedByS3Key, format
-            CSV or PARQUET.
+        channels: `[{"name", "distribution", "format", "input"}]`; distribution is FullyReplicated or ShardedByS3Key,
+            format CSV or PARQUET.
         incremental: `[{"name", "input"}]`.
         mode: "File" | "FastFile" | "Pipe".
         instances: how many containers; each gets `memory` bytes and its part of the task's cores.
@@ -31,11 +31,11 @@ def run(context: Context) -> dict[str, Any]:
     Output: `model/`, `output/` (of `/opt/ml/output/data`), `logs/<account>.log` for each of `loggers` that the policy
     names, `metrics.csv` (timestamp, name, value) if it has `containerMetrics`.
 
-    Result: `digest` (of the image), `isolation` ("bubblewrap" | "podman"), `bytes` (of model and output), `skipped` (links,
-    devices and such that were left out), `logs` (the accounts with a log), `metrics` (points, or None without a policy),
-    and where the container did wrong `failure`: `code` (CONTAINER_EXITED_NON_ZERO, MEMORY_EXCEEDED,
-    MAX_RUNTIME_EXCEEDED, ARTIFACT_TOO_LARGE, VOLUME_FULL), `message` (ours alone, for everyone), `said` (account -> the
-    beginning of the container's failure file as that account's log policy shows it; nobody else may see it).
+    Result: `digest` (of the image), `isolation` ("bubblewrap" | "podman"), `bytes` (of model and output), `skipped`
+    (links, devices and such that were left out), `logs` (the accounts with a log), `metrics` (points, or None without
+    a policy), and where the container did wrong `failure`: `code` (CONTAINER_EXITED_NON_ZERO, MEMORY_EXCEEDED,
+    MAX_RUNTIME_EXCEEDED, ARTIFACT_TOO_LARGE, VOLUME_FULL), `message` (ours alone, for everyone), `said` (account ->
+    the beginning of the container's failure file as that account's log policy shows it; nobody else may see it).
 
     InputError if a policy or a regular expression cannot be understood; NoSandbox if nothing can isolate the container.
     """
