@@ -3,6 +3,10 @@
 from typing import Any
 
 from modelyard.runner.context import Context
+from modelyard.workloads.cleanroom import artifacts
+from modelyard.workloads.cleanroom.failure import Failure
+
+_FOLDERS = {"MODEL": "model", "OUTPUT": "output"}
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -13,4 +17,21 @@ def run(context: Context) -> dict[str, Any]:
     Result: `bytes` (of the archives), `size` (unpacked), and `failure` with `code` EXPORT_TOO_LARGE and `message`; then
     nothing is written.
     """
-    raise NotImplementedError
+    names = [_FOLDERS[name] for name in context.parameters["files"]]
+    limit = context.parameters["max_bytes"]
+    found = {}
+    size = 0
+    for name in names:
+        try:
+            found[name] = artifacts.contents(context.inputs["trained"] / name, limit - size)
+        except artifacts.TooLarge:
+            failure = Failure("EXPORT_TOO_LARGE", f"What would be exported is larger than the {limit:,} bytes allowed.")
+            return {"bytes": 0, "size": 0, "failure": failure.told()}
+        size += found[name].size
+    written = 0
+    for step, name in enumerate(names):
+        context.report(step, phase="packing", total=len(names))
+        archive = context.output / f"{name}.tar.gz"
+        artifacts.pack(context.inputs["trained"] / name, found[name], archive)
+        written += archive.stat().st_size
+    return {"bytes": written, "size": size}
