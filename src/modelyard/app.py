@@ -18,6 +18,8 @@ import uvicorn
 import uvloop
 
 from modelyard import atomic, events
+from modelyard.collaborations.audit import Audit
+from modelyard.collaborations.parties import Parties
 from modelyard.database import Database
 from modelyard.engines.local import LocalEngine
 from modelyard.http import OneWriteProtocol
@@ -38,6 +40,8 @@ from modelyard.services.bedrock.resolver import Resolver
 from modelyard.services.bedrock.service import bedrock
 from modelyard.services.bedrock_runtime.generation import serving_task
 from modelyard.services.bedrock_runtime.service import bedrock_runtime
+from modelyard.services.cleanrooms.backend import Backend as CleanRoomsBackend
+from modelyard.services.cleanrooms.service import cleanrooms
 from modelyard.services.neptune_ml import endpoints
 from modelyard.services.neptune_ml.backend import Backend
 from modelyard.services.neptune_ml.service import neptune_ml
@@ -83,6 +87,8 @@ class Application:
         self.store = Store(self.database)
         self.deployments = Deployments(self.database)
         self.resources = Resources(self.database)
+        self.parties = Parties(self.database, self.resources)
+        self.audit = Audit(self.database)
         self.base_models = BaseModels(self.resources, folder / "models" / "base")
         self.buckets = Buckets(self.database)
         self.folders = Folders(folder / "objects", folder / "uploads")
@@ -155,7 +161,19 @@ class Application:
             partial(events.latest, self.engine),
             least_records=QUOTA_RECORDS if settings.strict_quotas else 1,
         )
-        unserved = ("cleanrooms", "cleanroomsml")
+        clean_rooms = CleanRoomsBackend(
+            store=self.store,
+            resources=self.resources,
+            tags=Tags(self.database),
+            parties=self.parties,
+            audit=self.audit,
+            storage=self.storage,
+            buckets=self.buckets,
+            folder=self.places.folder,
+            remove=self.places.remove,
+            wake=self.supervisor.wake,
+            slots=settings.slots,
+        )
         return [
             neptune_ml(backend),
             bedrock(self.bedrock, invocation_jobs),
@@ -163,7 +181,8 @@ class Application:
             self.passing.service() if self.passing else s3(self._s3(settings)),
             sts(self.sessions),
             Service("sagemaker-runtime", sagemaker_runtime.handlers(self._serving, self.connections)),
-            *(Service(name, {}) for name in unserved),
+            cleanrooms(clean_rooms),
+            Service("cleanroomsml", {}),
         ]
 
     def _s3(self, settings: Settings) -> S3Backend:

@@ -54,11 +54,6 @@ def denied(message: str) -> Fault:
     return Fault("AccessDeniedException", message, {"reason": "INSUFFICIENT_PERMISSIONS"})
 
 
-def no_part(what: str, id: str, call: Call) -> Fault:
-    """The answer to an id of a collaboration or membership that is not there, and to one that is another's."""
-    return denied(f"Account {call.account} has no {what} {id} in {call.region}")
-
-
 def not_found(call: Call, type: str, what: str, id: str) -> Fault:
     """The answer to an id of nothing that the caller has; `type` is one of ResourceNotFoundException's."""
     reason = f"There is no {what} {id[:300]!r} of account {call.account} in {call.region}"
@@ -74,6 +69,20 @@ def invalid(member: str, message: str, reason: str = "FIELD_VALIDATION_FAILED") 
     """The answer to a member of a request that the model allows, and that makes no sense."""
     fields = [{"name": member, "message": message}]
     return Fault("ValidationException", f"{member}: {message}", {"reason": reason, "fieldList": fields})
+
+
+def check_role(call: Call, member: str, role: str) -> None:
+    """Faults if a role is another account's."""
+    if role.split(":")[4] != call.account:
+        raise denied(f"{member}: {role} is no role of account {call.account}")
+
+
+def tags_of(request: Mapping[str, Any]) -> Mapping[str, str]:
+    """The tags that come with a request; a Fault for a key that AWS keeps for itself."""
+    tags: Mapping[str, str] = request.get("tags", {})
+    if reserved := next((key for key in tags if key.lower().startswith("aws:")), None):
+        raise invalid("tags", f"the key {reserved!r} begins with aws:, which is reserved")
+    return tags
 
 
 def moment(milliseconds: int) -> datetime:
