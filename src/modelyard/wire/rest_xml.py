@@ -20,8 +20,7 @@ MAX_TAGS = 400_000
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
-_ESCAPED = re.compile(r"[&<>\"\r\x00-\x08\x0b\x0c\x0e-\x1f]")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+_CONTROL = re.compile(r"[\r\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 _ROOTS = {
     "CreateMultipartUploadOutput": "InitiateMultipartUploadResult",
@@ -187,11 +186,8 @@ def _encode(document: str) -> bytes:
 
 def escape(text: str) -> str:
     """Text as XML holds it. As S3 does, control characters are written as references, though XML 1.0 knows none."""
-    return _ESCAPED.sub(_entity, text) if _ESCAPED.search(text) else text
-
-
-def _entity(found: re.Match[str]) -> str:
-    return _ENTITIES.get(found[0]) or f"&#{ord(found[0])};"
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    return _CONTROL.sub(lambda found: f"&#{ord(found[0])};", text) if _CONTROL.search(text) else text
 
 
 def element(name: str, text: str) -> str:
