@@ -1,4 +1,4 @@
-"""Folders of images: `image.json`, which says how the program starts, and the files beside it, `rootfs/` or `project/`."""
+"""Folders of images: `image.json`, which says how the program starts, and beside it `rootfs/` or `project/`."""
 
 import json
 from collections.abc import Mapping, Sequence

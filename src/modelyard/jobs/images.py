@@ -1,4 +1,4 @@
-"""Images: what containers run, under the URIs of registries; for all accounts and regions, as the operator adds them."""
+"""Images: what containers run, under the URIs of registries; the operator adds them, for all accounts and regions."""
 
 from dataclasses import dataclass
 from pathlib import Path

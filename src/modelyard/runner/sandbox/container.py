@@ -1,44 +1,28 @@
 """A container: one program of an image, alone with its files, its limits and a network that is loopback only."""
 
+import array
+import errno
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Self
 
 from modelyard.images.folder import OpenedImage
+from modelyard.runner.sandbox import gate
+from modelyard.runner.sandbox.isolation import RUNTIMES, Isolation, isolation
+from modelyard.runner.sandbox.limits import Bind, Limits
+from modelyard.runner.sandbox.program import Program, Running
+from modelyard.runner.sandbox.view import PROJECT, view
+from modelyard.runner.sandbox.watch import Exceeded, watch
 
-MIB = 2**20
-GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a container may use.
-
-    memory: bytes, of all its processes and of what they write outside its binds. cores: how many it keeps busy.
-    processes: at once, threads among them. disk: bytes in the folders that it may write. files: open at once by one
-    process.
-    """
-
-    memory: int
-    cores: int
-    processes: int = 512
-    disk: int = 64 * GIB
-    files: int = 4096
-
-
-@dataclass(frozen=True)
-class Bind:
-    """A folder or file of this machine that a container sees, at `target`: `/opt/ml` or something below it.
-
-    A source that is itself a link is refused.
-    """
-
-    source: Path
-    target: str
-    writable: bool = False
+_PIECE = 65536
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Container:
@@ -49,7 +33,8 @@ class Container:
     needs; nothing of ours.
     name: of the task, unlike that of any other container that runs. output: called in a thread of its own with pieces
     of what the program says (standard output and error); as long as it does not return, the program waits.
-    NoSandbox if nothing can isolate the program, ValueError if a bind cannot be.
+    by: what isolates it, if that is not to be `isolation()`.
+    On entering, NoSandbox if nothing can isolate the program, ValueError if a bind cannot be or there is no program.
     """
 
     def __init__(
@@ -63,39 +48,166 @@ class Container:
         output: Callable[[bytes], None],
         entrypoint: Sequence[str] | None = None,
         hostname: str = "algo-1",
+        by: Isolation | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._program = Program(
+            name=name,
+            arguments=_arguments(image, arguments, entrypoint),
+            environment={**_defaults(image), **image.environment, **environment},
+            workdir=image.workdir,
+            hostname=hostname,
+            view=view(image, binds, limits, hostname),
+            limits=limits,
+        )
+        self._output = output
+        self._by = by
+        self._started: Future[Running] = Future()
+        self._ended = Event()
+        self._status = 0
+        self._exceeded: Exceeded | None = None
+        self._gate: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+        self._asking = Lock()
 
     def __enter__(self) -> Self:
-        raise NotImplementedError
+        runtime = RUNTIMES[self._by or isolation()]
+        Thread(target=self._run, args=(runtime,), daemon=True, name=f"container {self._program.name}").start()
+        self._running = self._started.result()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        raise NotImplementedError
+        if not self._ended.is_set():
+            self._running.kill()
+        self._ended.wait()
+        self._close_gate()
 
     def poll(self) -> int | None:
         """The program's exit status, 128 and the signal's number if one ended it; None while it runs."""
-        raise NotImplementedError
+        return self._status if self._ended.is_set() else None
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """Waits for the end, for so many seconds at most: the exit status; None if it still runs."""
-        raise NotImplementedError
+        """Waits for the end, for so many seconds at most: the exit status; None if it still runs.
+
+        All output has been handed over by then.
+        """
+        self._ended.wait(seconds)
+        return self.poll()
 
     def stop(self, grace: float = 120) -> int:
         """Asks the program to end (SIGTERM), and after `grace` seconds kills all of it: the exit status."""
-        raise NotImplementedError
+        if not self._ended.is_set():
+            self._running.terminate()
+            if not self._ended.wait(grace):
+                self._running.kill()
+            self._ended.wait()
+        return self._status
 
     def connect(self, port: int = 8080) -> socket.socket:
         """A connection to a port of the container's own loopback; ConnectionRefusedError until somebody listens."""
-        raise NotImplementedError
+        with self._asking:
+            try:
+                control = self._gate_open()
+                control.send(str(port).encode())
+                answer, rights, _, _ = control.recvmsg(1, socket.CMSG_SPACE(array.array("i").itemsize))
+            except OSError:
+                answer, rights = b"", []
+        if rights:
+            return socket.socket(fileno=array.array("i", rights[0][2])[0])
+        number = answer[0] if answer else errno.ECONNREFUSED
+        raise OSError(number, f"port {port} of the container: {os.strerror(number)}")
 
     @property
     def memory_exceeded(self) -> bool:
         """Whether the container, or one of its processes, was killed because of its memory."""
-        raise NotImplementedError
+        return self._exceeded == "memory"
 
     @property
     def disk_exceeded(self) -> bool:
         """Whether the container was killed because of what it wrote."""
-        raise NotImplementedError
+        return self._exceeded == "disk"
+
+    def _run(self, runtime: Callable[[Program, int], Running]) -> None:
+        """The container's whole life, in a thread of its own: what it starts may depend on the thread."""
+        said, saying = os.pipe()
+        try:
+            try:
+                running = runtime(self._program, saying)
+            finally:
+                os.close(saying)
+        except BaseException as error:
+            os.close(said)
+            self._started.set_exception(error)
+            return
+        over = Event()
+        reader = Thread(target=self._read, args=(said,), daemon=True)
+        watcher = Thread(target=self._watch, args=(running, over), daemon=True)
+        for thread in (reader, watcher):
+            thread.start()
+        self._started.set_result(running)
+        self._status = running.wait()
+        over.set()
+        reader.join()
+        watcher.join()
+        if running.out_of_memory():
+            self._exceeded = "memory"
+        running.close()
+        self._ended.set()
+
+    def _read(self, said: int) -> None:
+        with os.fdopen(said, "rb", buffering=0) as stream:
+            while piece := stream.read(_PIECE):
+                self._output(piece)
+
+    def _watch(self, running: Running, over: Event) -> None:
+        unlooked = running.out_of_memory() is None
+        self._exceeded = watch(self._program, running.root, over, memory=unlooked)
+        if self._exceeded is not None:
+            running.kill()
+
+    def _gate_open(self) -> socket.socket:
+        """The way into the container's network; it is opened by the first who wants to go in."""
+        if self._gate is None:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            network = self._running.network()
+            try:
+                descriptors = (theirs.fileno(), network)
+                command = [sys.executable, "-I", "-S", str(Path(gate.__file__)), *map(str, descriptors)]
+                process = subprocess.Popen(
+                    command, pass_fds=descriptors, env={}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                )
+            finally:
+                os.close(network)
+                theirs.close()
+            self._gate = process, ours
+        return self._gate[1]
+
+    def _close_gate(self) -> None:
+        if self._gate is not None:
+            process, control = self._gate
+            control.close()
+            process.wait()
+            self._gate = None
+
+
+def _arguments(image: OpenedImage, arguments: Sequence[str], entrypoint: Sequence[str] | None) -> Sequence[str]:
+    start = image.entrypoint if entrypoint is None else entrypoint
+    given = arguments or (image.command if entrypoint is None else ())
+    if not (start or given):
+        raise ValueError("the image has neither an entry point nor a command, and none is given: nothing can start")
+    return [*start, *given]
+
+
+def _defaults(image: OpenedImage) -> dict[str, str]:
+    """What any program may expect to find; a project's Python is ours."""
+    common = {"PATH": _PATH, "HOME": "/tmp", "LANG": "C.UTF-8"}
+    if image.form != "project":
+        return common
+    own = [f"{prefix}/bin" for prefix in dict.fromkeys((sys.prefix, sys.base_prefix))]
+    return {
+        **common,
+        "PATH": ":".join([*own, _PATH]),
+        "PYTHONPATH": f"{PROJECT}:{PROJECT}/src",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,118 @@
+"""Control groups: the kernel's own limits on memory and processor time, where we may make groups.
+
+Version 2 wants a group of which no process of ours is a member, hence one beside our own; version 1 one below it.
+https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from modelyard.runner.sandbox.limits import Limits
+
+ROOT = Path("/sys/fs/cgroup")
+_PERIOD = 100_000
+"""Microseconds for which processor time is handed out."""
+_EMPTY_SECONDS = 2.0
+
+
+class Cgroup:
+    """The groups of one container: one, or in version 1 one for each controller."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = folders
+
+    @classmethod
+    def make(cls, name: str, limits: Limits) -> "Cgroup | None":
+        """Groups with these limits; None where we may not make one that limits memory."""
+        folders: dict[str, Path] = {}
+        for controller, place in _places().items():
+            with suppress(OSError):
+                folder = place / f"modelyard-{name}"
+                folder.mkdir(exist_ok=True)
+                folders[controller] = folder
+                _limit(folder, controller, limits)
+                continue
+            if (folder := folders.pop(controller, Path())) != Path():
+                folder.rmdir()
+        made = cls(folders)
+        if {"memory", ""} & folders.keys():
+            return made
+        made.remove()
+        return None
+
+    def add(self, pid: int) -> None:
+        """Makes a process a member, and what it starts from now on."""
+        for folder in self._folders.values():
+            (folder / "cgroup.procs").write_text(str(pid))
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel has killed a member for its memory."""
+        for folder in self._folders.values():
+            for name in ("memory.events", "memory.oom_control"):
+                with suppress(OSError):
+                    lines = (folder / name).read_text().splitlines()
+                    return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
+        return False
+
+    def remove(self) -> None:
+        """Removes the groups, as soon as the kernel sees that they are empty."""
+        deadline = time.monotonic() + _EMPTY_SECONDS
+        for folder in self._folders.values():
+            while True:
+                try:
+                    folder.rmdir()
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        break
+                    time.sleep(0.005)
+
+
+def _places() -> dict[str, Path]:
+    """Where groups can be made, by controller; version 2 has one place for all, called ''."""
+    places: dict[str, Path] = {}
+    for controllers, own in _own():
+        if controllers == "":
+            place = (ROOT / own.lstrip("/")).parent if own != "/" else ROOT
+            if "memory" in _words(place / "cgroup.subtree_control"):
+                return {"": place}
+        for controller in {"memory", "cpu"} & set(controllers.split(",")):
+            places[controller] = ROOT / controller / own.lstrip("/")
+    return places
+
+
+def _own() -> Iterator[tuple[str, str]]:
+    """Our own groups: the controllers, with commas between, and the path."""
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            yield controllers, path
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def _limit(folder: Path, controller: str, limits: Limits) -> None:
+    quota = limits.cores * _PERIOD
+    if controller == "memory":
+        (folder / "memory.limit_in_bytes").write_text(str(limits.memory))
+        with suppress(OSError):  # only where swap is counted
+            (folder / "memory.memsw.limit_in_bytes").write_text(str(limits.memory))
+    elif controller == "cpu":
+        (folder / "cpu.cfs_period_us").write_text(str(_PERIOD))
+        (folder / "cpu.cfs_quota_us").write_text(str(quota))
+    else:
+        (folder / "memory.max").write_text(str(limits.memory))
+        (folder / "memory.oom.group").write_text("1")
+        with suppress(OSError):
+            (folder / "memory.swap.max").write_text("0")
+        with suppress(OSError):
+            (folder / "cpu.max").write_text(f"{quota} {_PERIOD}")

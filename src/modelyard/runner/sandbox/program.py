@@ -1,0 +1,58 @@
+"""What one container is to run, whatever runs it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from modelyard.runner.sandbox.limits import Limits
+from modelyard.runner.sandbox.view import Step
+
+
+class NoSandbox(Exception):
+    """Nothing on this machine can isolate a program; the message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program and its surroundings. name: the container's, unlike all others. view: how its root is built."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    workdir: str
+    hostname: str
+    view: Sequence[Step]
+    limits: Limits
+
+    @property
+    def writable(self) -> list[Path]:
+        """The folders and files of the machine that it may write."""
+        return [step.source for step in self.view if step.writable and step.source is not None]
+
+
+class Running(Protocol):
+    """A program that was started. Its constructor starts it, in the thread that calls `wait`, or raises NoSandbox.
+
+    root: the first process of its own namespaces, as this machine counts, while it runs.
+    """
+
+    root: int
+
+    def wait(self) -> int:
+        """Waits for the end, and that nothing of it is left: the program's exit status, 128 + n for the signal n."""
+
+    def terminate(self) -> None:
+        """Asks the program to end (SIGTERM)."""
+
+    def kill(self) -> None:
+        """Ends everything in the container."""
+
+    def network(self) -> int:
+        """A new descriptor of its network; OSError if it has ended."""
+
+    def out_of_memory(self) -> bool | None:
+        """Whether the kernel killed one of its processes for its memory; None if it does not look after that here."""
+
+    def close(self) -> None:
+        """Forgets what is kept of it, once it has ended."""

@@ -1,0 +1,82 @@
+"""What a container sees of a machine's files: the steps that build its root, in their order."""
+
+import posixpath
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from modelyard.images.folder import OpenedImage
+from modelyard.runner.sandbox.limits import Bind, Limits
+
+PLATFORM = "/opt/ml"
+"""All binds lie here: what an image has below it is hidden."""
+PROJECT = "/opt/program"
+"""Where a Python project lies, and starts."""
+
+MIB = 2**20
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_SYSTEM_FILES = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
+_USERS = {
+    "/etc/passwd": "root:x:0:0:root:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n",
+    "/etc/group": "root:x:0:\nnogroup:x:65534:\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: a bind of `source`, an empty folder in memory of `size` bytes, a link or a file with `text`."""
+
+    kind: Literal["bind", "memory", "link", "file"]
+    target: str
+    source: Path | None = None
+    writable: bool = False
+    size: int = 0
+    text: str = ""
+
+
+def view(image: OpenedImage, binds: Sequence[Bind], limits: Limits, hostname: str) -> list[Step]:
+    """The steps for one container of an image; ValueError if a bind cannot be.
+
+    What lies in memory may grow to half of the memory that the container may use.
+    """
+    project = image.form == "project"
+    files = [*installation(), Step("bind", PROJECT, image.files)] if project else [Step("bind", "/", image.files)]
+    return [
+        *files,
+        Step("memory", "/tmp", writable=True, size=limits.memory // 2),
+        Step("memory", "/run", writable=True, size=16 * MIB),
+        Step("file", "/etc/hosts", text=f"127.0.0.1 localhost {hostname}\n::1 localhost\n"),
+        *([] if any(bind.target == PLATFORM for bind in binds) else [Step("memory", PLATFORM, size=MIB)]),
+        *(_bind(bind) for bind in sorted(binds, key=lambda bind: bind.target)),
+    ]
+
+
+def installation() -> Iterator[Step]:
+    """The system's programs and libraries, and the Python that runs this with its packages: no other file of ours."""
+    for name in _SYSTEM:
+        if (path := Path(name)).is_symlink():
+            yield Step("link", name, text=str(path.readlink()))
+        elif path.is_dir():
+            yield Step("bind", name, path)
+    for name in _SYSTEM_FILES:
+        if (path := Path(name)).exists() and not path.is_symlink():
+            yield Step("bind", name, path)
+    for prefix in sorted({Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve()}):
+        if not any(prefix.is_relative_to(name) for name in _SYSTEM):
+            yield Step("bind", str(prefix), prefix)
+    for name, text in _USERS.items():
+        yield Step("file", name, text=text)
+
+
+def _bind(bind: Bind) -> Step:
+    normal = posixpath.normpath(bind.target)
+    if normal != bind.target or not (normal == PLATFORM or normal.startswith(f"{PLATFORM}/")):
+        raise ValueError(f"{bind.target!r} is no place for a bind: it is to be {PLATFORM} or a path below it")
+    kind = stat.S_IFMT(bind.source.lstat().st_mode)
+    if kind not in (stat.S_IFDIR, stat.S_IFREG, stat.S_IFIFO):
+        raise ValueError(f"{bind.source}: only files, folders and named pipes can be seen by a container; no links")
+    return Step("bind", bind.target, bind.source.absolute(), bind.writable)
