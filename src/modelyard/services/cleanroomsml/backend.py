@@ -1,0 +1,199 @@
+"""What the resources of Clean Rooms ML work on, and the checks and words that they share.
+
+A resource's kind is the word that its ARN has.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from modelyard.collaborations import arns
+from modelyard.collaborations.audit import Audit
+from modelyard.collaborations.parties import Collaboration, Membership, Parties
+from modelyard.collaborations.tables import Tables
+from modelyard.jobs.images import Image, Images
+from modelyard.jobs.listing import Page, Search
+from modelyard.jobs.model import NotFound, Owner, Resource
+from modelyard.jobs.resources import Resources
+from modelyard.jobs.store import Store
+from modelyard.jobs.tags import Tags
+from modelyard.storage.base import Storage
+from modelyard.storage.buckets import Buckets
+from modelyard.wire.endpoint import Call
+from modelyard.wire.errors import Fault
+
+Found = TypeVar("Found")
+Told = TypeVar("Told")
+
+CONFIGURATION = "ml-configuration"
+ALGORITHM = "configured-model-algorithm"
+ASSOCIATION = "configured-model-algorithm-association"
+CHANNEL = "ml-input-channel"
+MODEL = "trained-model"
+VERSION = "trained-model-version"
+INFERENCE = "trained-model-inference-job"
+EXPORT = "trained-model-export-job"
+
+ACTIVE = "ACTIVE"
+DEFAULT_PAGE = 10
+"""Items of a page where the request does not say."""
+LONGEST_MESSAGE = 1024
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The core, as the service sees it.
+
+    storage: the users' objects. folder: where a `modelyard://` URI lies on this machine.
+    wake: tells the supervisor that there is something to do. slots: the cores that jobs may keep busy at once.
+    """
+
+    store: Store
+    resources: Resources
+    tags: Tags
+    parties: Parties
+    tables: Tables
+    audit: Audit
+    images: Images
+    storage: Storage
+    buckets: Buckets
+    folder: Callable[[str], Path]
+    wake: Callable[[], None]
+    slots: int
+
+    def member(self, call: Call, request: Mapping[str, Any]) -> Membership:
+        """The membership that a request names: the caller's own, and active. NotAMember."""
+        return self.parties.active(owner(call), request["membershipIdentifier"])
+
+    def asker(self, call: Call, request: Mapping[str, Any]) -> Membership:
+        """The caller's part in the collaboration that a request names. NotAMember unless it is active."""
+        return self.parties.active_member(owner(call), request["collaborationIdentifier"])
+
+    def in_membership(self, membership: Membership, kind: str, identifier: str) -> Resource:
+        """What an ARN names in a membership; the same Fault for what lies elsewhere and for what is nowhere."""
+        arn = arns.parse(identifier)
+        if arn is not None and (arn.resource, arn.membership, arn.owner) == (kind, membership.id, membership.owner):
+            try:
+                return self.resources.get(arn.owner, kind, arn.id)
+            except NotFound:
+                pass
+        raise not_found(kind, identifier, f"membership {membership.id}")
+
+    def in_collaboration(self, collaboration: Collaboration, kind: str, identifier: str) -> Resource:
+        """What an ARN names in a collaboration, whichever member's; else a Fault that does not tell why."""
+        arn = arns.parse(identifier)
+        if arn is not None and arn.resource == kind:
+            try:
+                found = self.resources.get(arn.owner, kind, arn.id)
+                if (found.root, found.document["arn"]) == (collaboration.arn, identifier):
+                    return found
+            except NotFound:
+                pass
+        raise not_found(kind, identifier, f"collaboration {collaboration.id}")
+
+    def image(self, uri: str) -> Image:
+        """The image that a URI names here; a Fault if it was not added."""
+        image = self.images.find(uri)
+        if image is None:
+            reason = f"the image {uri} is not here; its provider's operator adds it: modelyard images add {uri} PATH"
+            raise Fault("ValidationException", f"imageUri: {reason}")
+        return image
+
+
+def owner(call: Call) -> Owner:
+    """Whose resources a call is about."""
+    return Owner(call.account, call.region)
+
+
+def not_found(kind: str, identifier: str, where: str) -> Fault:
+    """The answer to an ARN of nothing that may be seen there."""
+    return Fault("ResourceNotFoundException", f"There is no {kind} {identifier[:300]!r} in {where}")
+
+
+def denied(message: str) -> Fault:
+    """The answer to a member that may not do what it asks for."""
+    return Fault("AccessDeniedException", message)
+
+
+def invalid(member: str, message: str) -> Fault:
+    """The answer to a member of a request that the model allows, and that makes no sense."""
+    return Fault("ValidationException", f"{member}: {message}")
+
+
+def conflict(message: str) -> Fault:
+    """The answer to what does not fit how things stand."""
+    return Fault("ConflictException", message)
+
+
+def require_ability(membership: Membership, ability: str) -> None:
+    """AccessDenied unless the member has an ability."""
+    if not membership.can(ability):
+        account = membership.owner.account
+        raise denied(f"Account {account} has not the ability {ability} in collaboration {membership.collaboration.id}")
+
+
+def require_own_role(call: Call, role: str, member: str = "roleArn") -> None:
+    """AccessDenied if a role is another account's."""
+    if role.split(":")[4] != call.account:
+        raise denied(f"{member}: {role} is a role of another account than {call.account}")
+
+
+def require_payer(backend: Backend, membership: Membership, kind: str, given: str | None, member: str) -> None:
+    """A Fault unless whoever pays for a kind of work is an active member, and the one that the request names."""
+    payer = backend.parties.payer(membership.collaboration, kind)
+    if payer is None:
+        raise conflict(f"The member who pays for {kind} has not joined the collaboration, or has left it")
+    if given not in (None, payer.owner.account):
+        raise invalid(member, f"account {given} does not pay for {kind} in this collaboration")
+
+
+def check_tags(request: Mapping[str, Any]) -> None:
+    """A Fault for tags that nobody may set."""
+    for key in request.get("tags", {}):
+        if key.lower().startswith("aws:"):
+            raise invalid("tags", f"the key {key!r} begins with aws:, which is AWS's own")
+
+
+def moment(milliseconds: int) -> datetime:
+    """A time of the core's as the wire has it."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def present(**members: Any) -> dict[str, Any]:
+    """The members that have a value."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def search(request: Mapping[str, Any], **looked: Any) -> Search:
+    """The search that a List request describes, newest first; a Fault for a token that we did not give."""
+    limit, position = request.get("maxResults", DEFAULT_PAGE), _position(request.get("nextToken"))
+    return Search(limit=limit, position=position, **looked)
+
+
+def listed(
+    name: str, fetch: Callable[[Search], Page[Resource]], looked: Search, told: Callable[[Resource], Any]
+) -> dict[str, Any]:
+    """A page of a List operation, under `name`: what is `told` of each resource; None leaves it out."""
+    items: list[Any] = []
+    while True:
+        page = fetch(looked)
+        for found in page.items:
+            if (item := told(found)) is None:
+                continue
+            items.append(item)
+            if len(items) == looked.limit:
+                more = found is not page.items[-1] or page.following is not None
+                return {name: items, "nextToken": f"{found.key:x}" if more else None}
+        if page.following is None:
+            return {name: items}
+        looked = replace(looked, position=page.following)
+
+
+def _position(token: str | None) -> int | None:
+    if token is None:
+        return None
+    if not 0 < len(token) <= 15 or not all(c in "0123456789abcdef" for c in token):
+        raise invalid("nextToken", f"{token[:80]!r} is none of ours; repeat one from an answer")
+    return int(token, 16)
