@@ -94,6 +94,7 @@ def main() -> None:
     help="How long nobody asks a language model before it is unloaded.",
 )
 @setting("--strict-quotas", is_flag=True, help="Refuse jobs with fewer records than AWS wants.")
+@setting("--glue", is_flag=True, help="Look tables up in AWS's Glue catalog too; AWS_ENDPOINT_URL_GLUE implies it.")
 @setting("--allow-remote", is_flag=True, help="Listen beyond this machine: whoever connects can be any account.")
 def serve(host: str, allow_remote: bool, **settings: Any) -> None:
     """Serve until SIGTERM or Ctrl-C. Jobs that run then go on, and the next server finds them."""

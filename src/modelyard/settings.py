@@ -18,6 +18,7 @@ class Settings:
     s3_endpoint: the address of the S3 service that keeps the objects; None for folders of the data folder.
     model_idle_minutes: how long nobody asks a language model before it is unloaded.
     strict_quotas: whether jobs have to have as many records as AWS wants.
+    glue: whether AWS's own Glue catalog is asked for tables; one at AWS_ENDPOINT_URL_GLUE is asked anyway.
     """
 
     data_dir: Path = DEFAULT_DATA_DIR
@@ -28,3 +29,4 @@ class Settings:
     s3_endpoint: str | None = None
     model_idle_minutes: float = 10.0
     strict_quotas: bool = False
+    glue: bool = False

@@ -330,6 +330,11 @@ class Parties:
         return _collaboration(found, members)
 
 
+def require(connection: Connection, membership: Membership) -> None:
+    """NotAMember unless a membership is still ACTIVE, within a transaction."""
+    _standing(connection, membership.owner, MEMBERSHIP, membership.id, (ACTIVE,))
+
+
 def _standing(connection: Connection, owner: Owner, kind: str, id: str, statuses: Sequence[str]) -> Resource:
     """A row within a transaction; NotAMember if it stands otherwise by now."""
     try:

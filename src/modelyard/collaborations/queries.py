@@ -81,6 +81,7 @@ class Queries:
         tables = {name: self._tables.table(one) for name, one in associations.items()}
         analysis, template = self._analysis(membership, parameters, purpose, receivers, model_association)
         rests_on = {name: self._rows(one) for name, one in associations.items()}
+        asker = self._resources.get(membership.owner, MEMBERSHIP, membership.id)
         allowed = await asyncio.to_thread(check, analysis, tables)
         locations = {name: self._tables.location(name, collaboration) for name in allowed.tables}
         for name, location in locations.items():
@@ -90,7 +91,7 @@ class Queries:
             allowed=allowed,
             tables={name: tables[name] for name in allowed.tables},
             locations=locations,
-            rests_on=[*template, *(row for name in allowed.tables for row in rests_on[name])],
+            rests_on=[asker, *template, *(row for name in allowed.tables for row in rests_on[name])],
         )
 
     def _rows(self, association: Resource) -> Sequence[Resource]:
@@ -112,7 +113,9 @@ class Queries:
             raise Refused("SYNTAX", "sqlParameters needs either queryString or analysisTemplateArn, and not both")
         template, rows = None, []
         if arn is not None:
-            found = self._template(membership.collaboration, arn)
+            found = self.template(membership.collaboration, arn)
+            if found is None:
+                raise Refused("UNKNOWN_TEMPLATE", f"There is no analysis template {arn[:200]!r} in this collaboration")
             text, rows = found.document["source"]["text"], [found]
             declared = {one["name"]: _parameter(one) for one in found.document.get("analysisParameters", ())}
             template = Template(arn, found.owner.account, declared)
@@ -128,17 +131,18 @@ class Queries:
         )
         return analysis, rows
 
-    def _template(self, collaboration: Collaboration, text: str) -> Resource:
-        """A template of an active member; Refused if there is none in this collaboration."""
-        if arn := arns.parse(text):
-            try:
-                found = self._resources.get(arn.owner, TEMPLATE, arn.id)
-            except NotFound:
-                found = None
-            theirs = self._parties.of_account(collaboration, arn.owner.account)
-            if found and theirs and found.document["arn"] == text and found.base == theirs.arn:
-                return found
-        raise Refused("UNKNOWN_TEMPLATE", f"There is no analysis template {text[:200]!r} in this collaboration")
+    def template(self, collaboration: Collaboration, text: str) -> Resource | None:
+        """The analysis template with this ARN, if an active member of the collaboration has made it for that."""
+        arn = arns.parse(text)
+        if arn is None:
+            return None
+        try:
+            found = self._resources.get(arn.owner, TEMPLATE, arn.id)
+        except NotFound:
+            return None
+        theirs = self._parties.of_account(collaboration, arn.owner.account)
+        known = theirs is not None and found.document["arn"] == text and found.base == theirs.arn
+        return found if known else None
 
     def _check_bucket(self, name: str, location: Location) -> None:
         bucket, _ = parts(location.uri)
@@ -179,13 +183,17 @@ def query_stage(
 
 
 def _described(location: Location) -> dict[str, Any]:
-    """A table as the task is told of it."""
-    return {
-        "format": location.format,
-        "columns": location.columns,
-        "allowed": location.allowed,
-        **location.options,
-    }
+    """A table as the task is told of it, and as whoever asked may see it: no name of a column that is not allowed.
+
+    CSV needs a type for each of its columns, hence such a column is called by its number there.
+    """
+    columns = {}
+    for number, (name, type) in enumerate(location.columns.items(), 1):
+        if name.lower() in location.allowed:
+            columns[name] = type
+        elif location.format == "csv":
+            columns[f"({number})"] = type
+    return {"format": location.format, "columns": columns, "allowed": location.allowed, **location.options}
 
 
 def _parameter(declared: Mapping[str, str]) -> Parameter:

@@ -122,10 +122,16 @@ class Resources:
         await self._database.write(work)
         return self.get(resource.owner, resource.kind, resource.id)
 
-    async def delete(self, resource: Resource, in_use: Callable[[Resource], bool] = lambda _: False) -> None:
+    async def delete(
+        self,
+        resource: Resource,
+        in_use: Callable[[Resource], bool] = lambda _: False,
+        within: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
         """Forgets a resource and its tags; its name is free again. InUse if one of those that rest on it is in use."""
 
         def work(connection: Connection) -> None:
+            within(connection)
             _refuse_in_use(connection, resource, in_use)
             tags.drop(connection, resource.document.get("arn", ""))
             remove(connection, resource.owner, resource.kind, resource.id)
@@ -190,6 +196,11 @@ def under(connection: Connection, base: str) -> list[Resource]:
     """Whatever has this base, of all owners, within a transaction; not what is deleted."""
     found = _ALL.where(resources.c.base == base, resources.c.status != DELETED)
     return [_resource(row) for row in connection.execute(found)]
+
+
+def owned(connection: Connection, owner: Owner, kind: str) -> list[Resource]:
+    """All of an owner's kind, the oldest first, within a transaction."""
+    return [_resource(one) for one in connection.execute(_SEEN.where(*_owned(owner, kind)).order_by(resources.c.key))]
 
 
 def rooted(connection: Connection, kind: str, root: str) -> list[Resource]:

@@ -317,6 +317,13 @@ class Store:
         await self._database.write(lambda connection: _write_task(connection, claim, **values))
 
 
+def stop(connection: Connection, owner: Owner, kind: str, id: str) -> None:
+    """`Store.stop` within a transaction; nothing happens to a job that has ended, or is not there."""
+    owned = (jobs.c.account == owner.account, jobs.c.region == owner.region, jobs.c.kind == kind, jobs.c.id == id)
+    live = jobs.c.status.in_([Status.QUEUED, Status.RUNNING])
+    connection.execute(update(jobs).where(*owned, live).values(status=Status.STOPPING))
+
+
 def now() -> int:
     """Milliseconds since the epoch."""
     return int(time.time() * 1000)
