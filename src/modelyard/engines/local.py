@@ -3,14 +3,15 @@
 import fcntl
 import json
 import os
-import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from modelyard import atomic, resident
 from modelyard.engines.base import Failed, Lost, Running, State, Succeeded, TaskSpec
 from modelyard.processes import Process, spawn
+from modelyard.removal import remove
 
 KILL_SECONDS = 60.0
 """How long killed processes may take to vanish before that is an error of ours."""
@@ -96,11 +97,13 @@ class LocalEngine:
     def clear(self, task: str) -> None:
         """See `Engine.clear`."""
         for folder in (self._folder / task / "state", *(self._folder / task).glob("attempts/*/output")):
-            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                remove(folder)
 
     def forget(self, task: str) -> None:
         """See `Engine.forget`."""
-        shutil.rmtree(self._folder / task, ignore_errors=True)
+        with suppress(OSError):
+            remove(self._folder / task)
 
     def _spawn(self, folder: Path, attempt: int, lock: int, cores: int) -> None:
         """Starts a process in a session of its own, so that it outlives the server."""
