@@ -1,12 +1,14 @@
 """What the server answers beside AWS's operations: health, logs, and jobs as JSON for the command line.
 
 All pages but `/` and `/health` lie under `/-/`. Jobs, deployments and buckets are the caller's own, who is whoever the
-wire takes a request's credential for. An answer that is no success is `{"message": …}`.
+wire takes a request's credential for, and must have signed where signatures are checked. What is the operator's is
+asked from this machine, and then with the operator's key too. An answer that is no success is `{"message": …}`.
 """
 
 import asyncio
 import difflib
 import functools
+import hashlib
 import importlib.metadata
 import inspect
 import logging
@@ -32,13 +34,15 @@ from modelyard.storage.base import Storage
 from modelyard.storage.buckets import Buckets
 from modelyard.storage.names import is_bucket
 from modelyard.wire.endpoint import Page, Receive, Scope, Send, from_another_site
-from modelyard.wire.identity import account_of_key, identify
+from modelyard.wire.identity import AccountOf, BadToken, account_of_key, identify
+from modelyard.wire.signature import BadSignature, Signatures
 
 log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
 
+_NO_BODY = hashlib.sha256(b"").hexdigest()
 _ABOUT = """Modelyard answers AWS's own clients (boto3, AWS CLI, any SDK) for managed machine-learning jobs.
 
 Point a client's endpoint URL at this address. Look at jobs with `modelyard jobs list`.
@@ -57,7 +61,7 @@ class Refused(Exception):
 class Ask:
     """What a page is asked: by whom, and the members of the query.
 
-    here: whether the caller is on this machine.
+    here: whether the caller is on this machine, and the operator as far as that is checked.
     """
 
     owner: Owner
@@ -94,7 +98,12 @@ class Pages:
         base_models: BaseModels,
         wake: Callable[[], None],
         secret: bytes,
+        identify: AccountOf = account_of_key,
+        signatures: Signatures | None = None,
+        views: Mapping[str, tuple[str, View]] | None = None,
     ) -> None:
+        self._account_of = identify
+        self._signatures = signatures
         self._store = store
         self._deployments = deployments
         self._buckets = buckets
@@ -117,6 +126,7 @@ class Pages:
             "/-/models/folder": ("GET", self._model_folder),
             "/-/models/add": ("POST", self._add_model),
             "/-/models/remove": ("POST", self._remove_model),
+            **(views or {}),
         }
         subpages = {path: self._json for path in self._views if path.endswith("/")}
         self.routes: Mapping[str, Page] = {"/": _about, "/health": self._json, LOGS: self._log, **subpages}
@@ -148,8 +158,25 @@ class Pages:
             raise Refused(405, f"This page answers {method} only")
         if method != "GET" and from_another_site(scope["headers"]):
             raise Refused(403, "Requests from web pages of other sites are refused")
-        answer = view(_ask(scope))
+        answer = view(self._ask(scope))
         return await answer if inspect.isawaitable(answer) else answer
+
+    def _ask(self, scope: Scope) -> Ask:
+        """What a page is asked; Refused unless it is signed, where that matters."""
+        if scope["path"] == "/health":
+            return Ask(Owner("", ""), {}, here=False)
+        query, here = _query(scope), (scope.get("client") or ("",))[0] in ("127.0.0.1", "::1")
+        try:
+            caller = identify(scope["headers"], scope["query_string"], self._account_of)
+            if self._signatures is not None:
+                self._signatures.check(scope, caller, _NO_BODY)
+                here = here and caller.access_key == caller.account
+        except BadToken as bad:
+            raise Refused(403, f"The session token is not good: {bad}") from None
+        except BadSignature as bad:
+            how = "Use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the data folder of the server as its operator"
+            raise Refused(401, f"{bad}. {how}") from None
+        return Ask(Owner(caller.account, caller.region), query, here)
 
     def _health(self, _: Ask) -> Any:
         return {"status": "ok", "version": _version()}
@@ -352,16 +379,10 @@ def _version() -> str:
     return importlib.metadata.version("modelyard")
 
 
-def _ask(scope: Scope) -> Ask:
-    caller = identify(scope["headers"], scope["query_string"], account_of_key)
-    host = (scope.get("client") or ("",))[0]
-    return Ask(Owner(caller.account, caller.region), _query(scope), here=host in ("127.0.0.1", "::1"))
-
-
 def _from_here(ask: Ask) -> Ask:
     """What is asked, if that is done from the server's own machine: what is the operator's to do."""
     if not ask.here:
-        raise Refused(403, "This is done from the server's own machine only")
+        raise Refused(403, "This is done from the server's own machine only, by whoever can read its data folder")
     return ask
 
 

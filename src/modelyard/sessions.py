@@ -12,6 +12,8 @@ from modelyard.tables import sessions
 
 PREFIX = "ASIAYARD"
 """Of the access keys that are made here; AWS's own temporary keys begin with ASIA too."""
+CHECKED_PREFIX = "ASIASIGN"
+"""Of those that were made while signatures were checked: only these are good then, the others anybody could have."""
 
 _KEPT_SECONDS = 24 * 60 * 60
 """For so long after its end a session is told from one that never was."""
@@ -30,9 +32,9 @@ class Session:
     expires: int
 
     @classmethod
-    def new(cls, account: str, arn: str, user_id: str, expires: int) -> Self:
+    def new(cls, account: str, arn: str, user_id: str, expires: int, prefix: str = PREFIX) -> Self:
         """With credentials that nobody can guess."""
-        key = PREFIX + base64.b32encode(secrets.token_bytes(8))[:12].decode()
+        key = prefix + base64.b32encode(secrets.token_bytes(8))[:12].decode()
         return cls(key, secrets.token_urlsafe(30), secrets.token_urlsafe(96), account, arn, user_id, expires)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from hashlib import sha256
 from random import getrandbits
 from typing import Any
 
@@ -15,6 +16,7 @@ from .models import Model
 from .rest import Answer
 from .routing import Route, Router, UnknownPath, WrongMethod
 from .service import Actions, Call, Fixed, Handler, Request, Served, Service, quick
+from .signature import BadSignature, Signatures, body_hash
 from .streams import Body, Cut, Headers, HungUp, Receive, Scope, Send, TooLarge, header, until_hang_up
 
 __all__ = ["Call", "Endpoint", "Fixed", "Handler", "Page", "Receive", "Scope", "Send", "Service", "quick"]
@@ -32,7 +34,8 @@ class Endpoint:
 
     `pages` maps an exact path (`/health`), or a prefix that ends with a slash (`/-/logs/`), to an ASGI
     application of its own. `identify` maps an access key or bearer key to its account. `max_body` is in bytes; bodies
-    that a handler reads as they arrive have no limit here. `clock` gives seconds since 1970.
+    that a handler reads as they arrive have no limit here. `clock` gives seconds since 1970. `signatures` are checked
+    if there are any.
     """
 
     def __init__(
@@ -42,7 +45,9 @@ class Endpoint:
         identify: AccountOf | None = None,
         max_body: int = MAX_BODY,
         clock: Callable[[], float] = time.time,
+        signatures: Signatures | None = None,
     ) -> None:
+        self._signatures = signatures
         self.services = tuple(services)
         self._pages = dict(pages or {})
         self._account_of = identify or account_of_key
@@ -116,16 +121,22 @@ class Endpoint:
                 content = await self._whole(body, model)
                 served = served.named(query, content)
             handler = self._admit(served, scope)
+            hashed = self._signatures is not None and model.protocol != "rest-xml"  # S3's requests tell it themselves
+            if self._signatures is not None and not hashed:
+                self._signatures.check(scope, caller)
             if served.kind == "raw":
-                body = Body(scope, receive)
+                body = self._body(scope, receive)
                 call = _call(served, caller, scope, request_id)
                 passed: Answer = await handler(call, Request(scope["method"], labels, query, headers, body))
                 return passed
             parser = served.parser or served.compile()
-            if parser.reads_body and body is None:
-                body = Body(scope, receive)
+            if body is None and (parser.reads_body or hashed):
+                body = self._body(scope, receive)
                 content = body if parser.streams else await self._whole(body, model)
                 headers = body.headers
+            if self._signatures is not None and hashed:
+                whole = content if isinstance(content, bytes) else b""
+                self._signatures.check(scope, caller, sha256(whole).hexdigest())
             values, extra = served.read(labels, query, headers, content)
             call = _call(served, caller, scope, request_id, extra)
             if served.kind == "quick":
@@ -135,6 +146,8 @@ class Endpoint:
             return _rendered(served, call, output)
         except HungUp:
             raise
+        except BadSignature as bad:
+            return _refusal(errors.bad_signature(model, bad), scope, request_id, model, body)
         except BadToken as bad:
             model = self._models.get(bad.signing_name)
             return _refusal(errors.bad_token(model, bad.expired), scope, request_id, model, None)
@@ -160,6 +173,12 @@ class Endpoint:
             raise Fault(errors.words(model).refused, message, status=403)
         return served.handler
 
+    def _body(self, scope: Scope, receive: Receive) -> Body:
+        body = Body(scope, receive)
+        if self._signatures is not None:
+            body.signed_hash = body_hash(scope["headers"])
+        return body
+
     async def _whole(self, body: Body, model: Model) -> bytes:
         try:
             return await body.whole(self._max_body)
@@ -178,6 +197,7 @@ def _rendered(served: Served, call: Call, output: Any) -> Answer:
     value = call.request_id.encode()
     for name in served.service.id_headers:
         headers.append((name, value))
+    headers += served.service.headers
     if call.headers:
         headers += [(name.encode(), text.encode()) for name, text in call.headers.items()]
     return status, headers, content

@@ -13,6 +13,7 @@ from .models import Model, error_status
 from .rest import Answer, header_bytes, with_length
 from .rest_json import ResponseRenderer
 from .rest_xml import DECLARATION, element
+from .signature import KEY, MECHANISM, MISSING, SKEWED, WRONG, BadSignature
 from .streams import Headers
 
 UNKNOWN_OPERATION = "UnknownOperationException"
@@ -59,6 +60,11 @@ class _Words:
     refused: str
     expired: tuple[str, int]
     unknown_token: tuple[str, int]
+    unsigned: str
+    unknown_key: str
+    wrong_signature: str
+    skewed: str
+    mechanism: tuple[str, int]
     id_headers: tuple[bytes, ...] = (b"x-amzn-requestid",)
 
 
@@ -72,6 +78,11 @@ _WORDS = {
         refused="AccessDeniedException",
         expired=("ExpiredTokenException", 403),
         unknown_token=("UnrecognizedClientException", 403),
+        unsigned="MissingAuthenticationTokenException",
+        unknown_key="UnrecognizedClientException",
+        wrong_signature="InvalidSignatureException",
+        skewed="InvalidSignatureException",
+        mechanism=("IncompleteSignatureException", 403),
     ),
     # S3's own status of NotImplemented is 501; clients (obstore among them) repeat requests that end with 5xx.
     "rest-xml": _Words(
@@ -83,6 +94,11 @@ _WORDS = {
         refused="AccessDenied",
         expired=("ExpiredToken", 400),
         unknown_token=("InvalidToken", 400),
+        unsigned="AccessDenied",
+        unknown_key="InvalidAccessKeyId",
+        wrong_signature="SignatureDoesNotMatch",
+        skewed="RequestTimeTooSkewed",
+        mechanism=("InvalidRequest", 400),
         id_headers=(b"x-amz-request-id", b"x-amz-id-2"),
     ),
     "query": _Words(
@@ -94,6 +110,11 @@ _WORDS = {
         refused="AccessDenied",
         expired=("ExpiredToken", 403),
         unknown_token=("InvalidClientTokenId", 403),
+        unsigned="MissingAuthenticationToken",
+        unknown_key="InvalidClientTokenId",
+        wrong_signature="SignatureDoesNotMatch",
+        skewed="SignatureDoesNotMatch",
+        mechanism=("IncompleteSignature", 403),
     ),
 }
 
@@ -128,6 +149,14 @@ def bad_token(model: Model | None, expired: bool) -> Fault:
         return Fault(code, "The security token included in the request is expired", status=status)
     code, status = words(model).unknown_token
     return Fault(code, "The security token included in the request is invalid.", status=status)
+
+
+def bad_signature(model: Model | None, bad: BadSignature) -> Fault:
+    """A service's own refusal of a request that nobody is known to have signed."""
+    own = words(model)
+    codes = {MISSING: own.unsigned, KEY: own.unknown_key, WRONG: own.wrong_signature, SKEWED: own.skewed}
+    code, status = own.mechanism if bad.kind == MECHANISM else (codes[bad.kind], 403)
+    return Fault(code, str(bad), status=status)
 
 
 def unsupported(model: Model, operation: OperationModel) -> Fault:

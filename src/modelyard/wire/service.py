@@ -79,7 +79,8 @@ class Service:
 
     `faults` translates an exception that a handler raised, None leaves it an internal error. `invalid` words the
     service's answer to values that its model refuses. `lenient` reads sloppy clients' values (`rest.RequestParser`).
-    `any_text` names the shapes to whose patterns and enums the service itself does not hold.
+    `any_text` names the shapes to whose patterns and enums the service itself does not hold. `headers` go out with
+    every answer of an operation.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Service:
         self.invalid = invalid or self._invalid
         self.lenient = lenient
         self.id_headers = errors.id_headers(self.model)
+        self.headers: Headers = []
         self.constraints = Constraints(any_text)
 
     def _invalid(self, violations: Sequence[Violation]) -> Fault:

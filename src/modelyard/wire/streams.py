@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from .chunked import BadChunk, BadTrailer, Chunks, is_chunked, unchunked
@@ -42,6 +43,7 @@ class Body:
     headers: the request's, as they would be without those frames.
     trailers: what a client sent after the body, by lower-case names; complete after the iteration.
     begun: whether anybody asked for it. A client that waits for that (`Expect: 100-continue`) sends it then only.
+    signed_hash: the SHA-256 in hex that it must have, where signatures are checked and the client signed one.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -52,19 +54,25 @@ class Body:
         self.length = _content_length(self.headers)
         self.trailers: Mapping[str, str] = {}
         self.begun = False
+        self.signed_hash: str | None = None
         self._receive = receive
         self._headers = scope["headers"]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The pieces, of any size. Raises `HungUp`, `Cut`."""
         size = 0
+        digest = sha256() if self.signed_hash is not None else None
         async for piece in self._pieces() if self._chunks is None else self._unframed(self._chunks):
             size += len(piece)
             if self.length is not None and size > self.length:
                 break
+            if digest is not None:
+                digest.update(piece)
             yield piece
         if self.length is not None and size != self.length:
             raise Cut(f"The body has not the {self.length} bytes that were declared")
+        if digest is not None and digest.hexdigest() != self.signed_hash:
+            raise Cut("The body is not the one whose hash was signed", "XAmzContentSHA256Mismatch")
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         more = True

@@ -1,4 +1,4 @@
-"""A server's worth of Clean Rooms, and clients of the parties whose answers are held against the service's own model."""
+"""A server of Clean Rooms, and clients of the parties whose answers are held against the service's own model."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""Pages of parts that not every server's user needs: each module answers for one noun."""

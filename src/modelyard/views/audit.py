@@ -1,0 +1,32 @@
+"""The audit log of a membership, for the one whose it is."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from modelyard.collaborations.audit import Audit
+from modelyard.collaborations.parties import NotAMember, Parties
+from modelyard.pages import Ask, Refused, View
+
+
+class AuditView:
+    """The page over all entries that concern a member: what it brought, and what it did."""
+
+    def __init__(self, parties: Parties, audit: Audit) -> None:
+        self._parties = parties
+        self._audit = audit
+        self.views: Mapping[str, tuple[str, View]] = {"/-/audit/": ("GET", self._list)}
+
+    def _list(self, ask: Ask) -> Any:
+        """The newest entries first; `following` is the value of `before` for those that came earlier."""
+        id = ask.required("membership")
+        try:
+            membership = self._parties.membership(ask.owner, id)
+        except NotAMember:
+            raise Refused(404, f"You have no membership {id[:80]!r}") from None
+        before = ask.query.get("before")
+        if before is not None and not (before.isascii() and before.isdigit() and len(before) < 19):
+            raise Refused(400, f"before: {before[:40]!r} is none of ours; repeat `following` from an answer")
+        position = None if before is None else int(before)
+        page = self._audit.page(ask.owner.account, membership.collaboration.id, position, ask.limit())
+        return {"entries": [asdict(entry) for entry in page.items], "following": page.following}
