@@ -9,18 +9,22 @@ import os
 import shutil
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 MOST_ENTRIES = 100_000
 LONGEST_PATH = 1024
 """Bytes: what S3 allows a key."""
 DEEPEST = 64
 """Folders within each other."""
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+GIGABYTE = 10**9
+DEFAULT_LIMIT = 10 * GIGABYTE
+"""Where a policy names none."""
 
 
 class TooLarge(Exception):
@@ -59,8 +63,13 @@ class Contents:
         return sum(entry.counted for entry in self.entries)
 
 
+def limit(size: Mapping[str, Any] | None) -> int:
+    """A policy's size (`{"unit": "GB", "value": 0.5}`) in bytes, DEFAULT_LIMIT if it names none."""
+    return round(size["value"] * GIGABYTE) if size else DEFAULT_LIMIT
+
+
 def contents(folder: Path, limit: int) -> Contents:
-    """Looks through a folder that nobody changes any more, and reads no file.
+    """Looks through a folder that nobody changes any more, and reads no file. A link in its place holds nothing.
 
     Raises TooLarge when contents and names come to more than `limit` bytes, or the entries to more than MOST_ENTRIES.
     """
@@ -80,14 +89,15 @@ def contents(folder: Path, limit: int) -> Contents:
 
 
 def copy(source: Path, found: Contents, destination: Path) -> None:
-    """Copies contents of `source` to an empty folder, with modes, owner and times of our own."""
+    """Copies contents of `source` to a folder, with modes, owner and times of our own. What is there already stays."""
     destination.mkdir(parents=True, exist_ok=True)
     for entry in found.entries:
-        if entry.folder:
-            (destination / entry.path).mkdir()
-            continue
-        with _open(source / entry.path) as read, (destination / entry.path).open("xb") as written:
-            shutil.copyfileobj(read, written, 1 << 20)
+        with suppress(FileExistsError, NotADirectoryError):
+            if entry.folder:
+                (destination / entry.path).mkdir()
+                continue
+            with _open(source / entry.path) as read, (destination / entry.path).open("xb") as written:
+                shutil.copyfileobj(read, written, 1 << 20)
 
 
 def pack(source: Path, found: Contents, archive: Path) -> None:
@@ -109,48 +119,11 @@ def pack(source: Path, found: Contents, archive: Path) -> None:
                 tar.addfile(member, read)
 
 
-def watch_usage(folder: Path, limit: int) -> int:
-    """Bytes of disk that a folder takes while somebody may still write there; no link is followed, whoever swaps it in.
-
-    Raises TooLarge above `limit` bytes, for more than MOST_ENTRIES entries, and for folders deeper than DEEPEST.
-    """
-    counter = _Usage(limit)
-    counter.add(os.open(folder, _FOLDER), DEEPEST)
-    return counter.size
-
-
-class _Usage:
-    def __init__(self, limit: int) -> None:
-        self.size = 0
-        self._limit = limit
-        self._entries = 0
-
-    def add(self, descriptor: int, depth: int) -> None:
-        """Counts what the folder holds, and closes it."""
-        if depth == 0:
-            os.close(descriptor)
-            raise TooLarge(self._limit + 1, self._limit)
-        try:
-            with os.scandir(descriptor) as entries:
-                for entry in entries:
-                    with suppress(FileNotFoundError):  # it is alive: what was there may be gone
-                        self._count(entry.stat(follow_symlinks=False))
-                        if entry.is_dir(follow_symlinks=False):
-                            self.add(os.open(entry.name, _FOLDER, dir_fd=descriptor), depth - 1)
-        finally:
-            os.close(descriptor)
-
-    def _count(self, found: os.stat_result) -> None:
-        self.size += found.st_blocks * 512
-        self._entries += 1
-        if self.size > self._limit:
-            raise TooLarge(self.size, self._limit)
-        if self._entries > MOST_ENTRIES:
-            raise TooLarge(self._entries, MOST_ENTRIES)
-
-
 def _walk(folder: Path) -> Iterator[Entry | None]:
     """The regular files and folders below a folder; None for all else."""
+    if not stat.S_ISDIR(folder.lstat().st_mode):
+        yield None
+        return
     waiting = [""]
     while waiting:
         above = waiting.pop()

@@ -6,6 +6,7 @@ numbers. Names and postal addresses have no form, and are not found; NUMBERS and
 https://docs.aws.amazon.com/clean-rooms/latest/userguide/custom-model-logs.html
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from modelyard.runner.context import InputError
 from modelyard.workloads.cleanroom.error_summary import summarize
 
 REDACTED = "***"
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 NUMBER = r"\p{N}+(?:[.,:]\p{N}+)*"
 PERSONAL = (
     r"[\p{L}\p{N}._%+\-]+@[\p{L}\p{N}\-]+(?:\.[\p{L}\p{N}\-]+)+",  # e-mail
@@ -72,7 +74,11 @@ class _Rule:
         self._redact = _redaction(policy.get("logRedactionConfiguration") or {})
 
     def show(self, line: str) -> str | None:
-        """The line with what is to be redacted replaced, None if the filter does not match it as it was."""
+        """The line with what is to be redacted replaced, None if the filter does not match it as it was.
+
+        What steers a terminal, or turns the direction of text, goes too: a log is read by others than its author.
+        """
+        line = _CONTROL.sub("", line)
         if self._filter and not self._filter.search(line):
             return None
         return self._redact.sub(REDACTED, line) if self._redact else line
