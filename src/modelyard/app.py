@@ -18,13 +18,20 @@ import uvicorn
 import uvloop
 
 from modelyard import atomic, events
+from modelyard.access import Access
 from modelyard.collaborations.audit import Audit
+from modelyard.collaborations.budgets import Budgets
+from modelyard.collaborations.catalog import Catalog
+from modelyard.collaborations.glue import Glue
 from modelyard.collaborations.parties import Parties
+from modelyard.collaborations.queries import Queries
+from modelyard.collaborations.tables import Tables
 from modelyard.database import Database
 from modelyard.engines.local import LocalEngine
 from modelyard.http import OneWriteProtocol
 from modelyard.jobs.base_models import BaseModels
 from modelyard.jobs.deployments import Deployments
+from modelyard.jobs.images import Images
 from modelyard.jobs.model import NotFound, Owner
 from modelyard.jobs.on_demand import OnDemand
 from modelyard.jobs.resources import Resources
@@ -42,12 +49,15 @@ from modelyard.services.bedrock_runtime.generation import serving_task
 from modelyard.services.bedrock_runtime.service import bedrock_runtime
 from modelyard.services.cleanrooms.backend import Backend as CleanRoomsBackend
 from modelyard.services.cleanrooms.service import cleanrooms
+from modelyard.services.cleanroomsml.backend import Backend as CleanRoomsMLBackend
+from modelyard.services.cleanroomsml.retention import Retention
+from modelyard.services.cleanroomsml.service import cleanroomsml
 from modelyard.services.neptune_ml import endpoints
 from modelyard.services.neptune_ml.backend import Backend
 from modelyard.services.neptune_ml.service import neptune_ml
 from modelyard.services.s3.backend import Backend as S3Backend
 from modelyard.services.s3.service import s3
-from modelyard.services.sts import account_of, sts
+from modelyard.services.sts import sts
 from modelyard.sessions import Sessions
 from modelyard.settings import Settings
 from modelyard.storage.base import Storage
@@ -60,12 +70,22 @@ from modelyard.storage.places import Places
 from modelyard.storage.threads import Threads
 from modelyard.storage.tree import Tree
 from modelyard.storage.uploads import Uploads
+from modelyard.views.audit import AuditView
+from modelyard.views.query_check import QueryCheckView
+from modelyard.views.tables import TablesView
 from modelyard.wire.endpoint import Endpoint, Service
 
 if TYPE_CHECKING:
     from modelyard.services.s3.pass_through import PassThrough
 
 log = logging.getLogger(__name__)
+
+REHEARSAL = (b"x-modelyard-rehearsal", b"signatures are not checked")
+"""The header of answers about collaborations in which anybody can be any party."""
+
+
+OWN_FOLDERS = ("models", "images", "channels", "trained", "inferred", "exported", "queries")
+"""What jobs keep in the service's own folders: no bucket holds it, and no user can name it."""
 
 
 class DataFolderTaken(Exception):
@@ -81,7 +101,7 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         folder = settings.data_dir.resolve()
-        for name in ("objects", "uploads", "tasks", "residents", "models"):
+        for name in ("objects", "uploads", "tasks", "residents", *OWN_FOLDERS):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.database = Database(folder / "modelyard.db")
         self.store = Store(self.database)
@@ -90,7 +110,12 @@ class Application:
         self.parties = Parties(self.database, self.resources)
         self.audit = Audit(self.database)
         self.base_models = BaseModels(self.resources, folder / "models" / "base")
+        self.images = Images(self.resources, folder / "images")
         self.buckets = Buckets(self.database)
+        self.catalog = Catalog(self.resources)
+        self.budgets = Budgets(self.resources)
+        self.tables = Tables(self.resources, self.parties)
+        self.queries = Queries(self.resources, self.parties, self.tables, self.buckets)
         self.folders = Folders(folder / "objects", folder / "uploads")
         self.passing: PassThrough | None = None
         self.storage: Storage = self.folders
@@ -100,6 +125,8 @@ class Application:
         self.places = Places(self.storage, folder)
         self.supervisor = Supervisor(self.store, self.deployments, self.engine, self.places)
         self.connections = Connections(self.engine.socket)
+        self.sessions = Sessions(self.database)
+        self.access = Access(folder, self.sessions)
         self.pages = Pages(
             self.store,
             self.deployments,
@@ -109,6 +136,13 @@ class Application:
             self.base_models,
             self.supervisor.wake,
             self._secret(),
+            self.access.account_of,
+            self.access.of_pages,
+            {
+                **AuditView(self.parties, self.audit).views,
+                **TablesView(self.catalog, self.buckets, self.storage).views,
+                **QueryCheckView(self.parties, self.queries, self.budgets).views,
+            },
         )
         self.bedrock = BedrockBackend(
             store=self.store,
@@ -122,6 +156,23 @@ class Application:
             wake=self.supervisor.wake,
             slots=settings.slots,
         )
+        self.clean_rooms_ml = CleanRoomsMLBackend(
+            store=self.store,
+            resources=self.resources,
+            tags=Tags(self.database),
+            parties=self.parties,
+            audit=self.audit,
+            tables=self.tables,
+            queries=self.queries,
+            budgets=self.budgets,
+            images=self.images,
+            storage=self.storage,
+            buckets=self.buckets,
+            folder=self.places.folder,
+            wake=self.supervisor.wake,
+            slots=settings.slots,
+        )
+        self.retention = Retention(self.clean_rooms_ml)
         self.resolver = Resolver(self.bedrock)
         self.on_demand = OnDemand(
             self.deployments,
@@ -133,9 +184,12 @@ class Application:
         )
         self.tree = Tree(folder / "objects", folder / "uploads")
         self.threads = Threads()
-        self.sessions = Sessions(self.database)
         self.endpoint = Endpoint(
-            self._services(settings), self.pages.routes, account_of(self.sessions), max_body=settings.max_body
+            self._services(settings),
+            self.pages.routes,
+            self.access.account_of,
+            max_body=settings.max_body,
+            signatures=self.access.signatures,
         )
 
     def close(self) -> None:
@@ -167,6 +221,11 @@ class Application:
             tags=Tags(self.database),
             parties=self.parties,
             audit=self.audit,
+            tables=self.tables,
+            queries=self.queries,
+            budgets=self.budgets,
+            catalog=self.catalog,
+            glue=Glue.configured(settings.glue),
             storage=self.storage,
             buckets=self.buckets,
             folder=self.places.folder,
@@ -174,15 +233,18 @@ class Application:
             wake=self.supervisor.wake,
             slots=settings.slots,
         )
+        clean_rooms_services = [cleanrooms(clean_rooms), cleanroomsml(self.clean_rooms_ml)]
+        if not self.access.checked:
+            for service in clean_rooms_services:
+                service.headers.append(REHEARSAL)
         return [
             neptune_ml(backend),
             bedrock(self.bedrock, invocation_jobs),
             bedrock_runtime(self.resolver.resolve, self.on_demand),
             self.passing.service() if self.passing else s3(self._s3(settings)),
-            sts(self.sessions),
+            sts(self.sessions, checked=self.access.checked),
             Service("sagemaker-runtime", sagemaker_runtime.handlers(self._serving, self.connections)),
-            cleanrooms(clean_rooms),
-            Service("cleanroomsml", {}),
+            *clean_rooms_services,
         ]
 
     def _s3(self, settings: Settings) -> S3Backend:
@@ -217,7 +279,7 @@ def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Prints one line when it listens.
 
     DataFolderTaken if another server uses the data folder, CannotListen if the address cannot be had, BadEndpoint if
-    the S3 endpoint cannot be used.
+    the S3 endpoint cannot be used, BadKeys if the keys file cannot.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     _lock(settings.data_dir)
@@ -227,6 +289,8 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     application = Application(settings)
+    if not application.access.checked:
+        log.info("signatures are not checked, so that collaborations are rehearsals; modelyard keys add makes keys")
     gc.freeze()  # all this stays: no collection has to look at it again, which is a twentieth of a request
     config = uvicorn.Config(
         application.endpoint,
@@ -247,8 +311,11 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end)
-    announcer = asyncio.create_task(_announce(server, settings, listener))
-    work = [asyncio.create_task(part.run()) for part in (application.supervisor, application.on_demand)]
+    announcer = asyncio.create_task(_announce(server, settings, listener, application.access.operator))
+    work = [
+        asyncio.create_task(part.run())
+        for part in (application.supervisor, application.on_demand, application.retention)
+    ]
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -269,14 +336,15 @@ def _listen(host: str, port: int) -> socket.socket:
         raise CannotListen(f"cannot listen on {host} port {port}: {reason}; --port 0 picks a free port") from None
 
 
-async def _announce(server: uvicorn.Server, settings: Settings, listener: socket.socket) -> None:
+async def _announce(server: uvicorn.Server, settings: Settings, listener: socket.socket, operator: str | None) -> None:
     """Writes `server.json` and prints the one line of standard output, once the server answers."""
     while not server.started:
         await asyncio.sleep(0.005)
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    atomic.write(settings.data_dir / "server.json", json.dumps({"url": url, "pid": os.getpid()}).encode())
+    told = {"url": url, "pid": os.getpid(), **({"operator": operator} if operator else {})}
+    atomic.write(settings.data_dir / "server.json", json.dumps(told).encode(), private=operator is not None)
     print(f"modelyard listening on {url}", flush=True)
 
 

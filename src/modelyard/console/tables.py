@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -63,6 +64,49 @@ def endpoints(found: Sequence[Mapping[str, Any]]) -> RenderableType:
 def buckets(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A line for each bucket."""
     return _table(("BUCKET", "OWNER"), ((one["name"], one["owner"] or "shared by all accounts") for one in found))
+
+
+def catalog(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A line for each table of the catalog."""
+    rows = (
+        (f"{one['database']}.{one['table']}", one["format"], ", ".join(one["columns"]), one["uri"]) for one in found
+    )
+    return _table(("TABLE", "FORMAT", "COLUMNS", "LOCATION"), rows)
+
+
+def verdict(found: Mapping[str, Any]) -> RenderableType:
+    """What the rules say of a query, a line each."""
+    if not found["allowed"]:
+        whose = f" by table {found['table']}" if found["table"] else ""
+        return Text(plain(f"refused{whose}: {found['code']}: {found['reason']}"), style="red")
+    lines = [
+        f"allowed; it reads {', '.join(found['tables'])} and tells {', '.join(found['columns'])}",
+        *found["rules"],
+        *(f"{table} may be used {left} more times" for table, left in found["budgets"].items()),
+    ]
+    return Group(*(Text(plain(line)) for line in lines))
+
+
+def keys(found: Sequence[tuple[str, str]]) -> RenderableType:
+    """A line for each access key: its id, and its account."""
+    return _table(("KEY", "ACCOUNT"), found)
+
+
+def audit(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A line for each use of what somebody brought into a collaboration."""
+    rows = (
+        (
+            moment(one["time"]),
+            one["actor"],
+            one["action"],
+            one["used"],
+            one["rule"],
+            one["left"] or "nothing",
+            f"{one['amount']} {one['unit']}" if one["amount"] is not None else "",
+        )
+        for one in found
+    )
+    return _table(("WHEN", "WHO", "DID", "WITH", "RULE", "LEFT", "MUCH"), rows)
 
 
 def models(found: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -131,6 +175,11 @@ def progress(event: Mapping[str, Any] | None) -> str:
         what = f"trial {event['trial']} epoch" if "trial" in event else "step"
     of = f"/{event['total']}" if event.get("total") else ""
     return f"{what} {event.get('step', 0)}{of}"
+
+
+def moment(milliseconds: int) -> str:
+    """A time to the second, in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def age(milliseconds: int) -> str:

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.collaborations.audit import Audit
+from modelyard.collaborations.budgets import Budgets
+from modelyard.collaborations.catalog import Catalog
+from modelyard.collaborations.glue import Glue
 from modelyard.collaborations.parties import Parties
+from modelyard.collaborations.queries import Queries
+from modelyard.collaborations.tables import Tables
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import Owner
 from modelyard.jobs.resources import Resources
@@ -36,6 +41,11 @@ class Backend:
     tags: Tags
     parties: Parties
     audit: Audit
+    tables: Tables
+    queries: Queries
+    budgets: Budgets
+    catalog: Catalog
+    glue: Glue | None
     storage: Storage
     buckets: Buckets
     folder: Callable[[str], Path]

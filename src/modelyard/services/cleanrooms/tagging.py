@@ -6,8 +6,9 @@ https://docs.aws.amazon.com/clean-rooms/latest/apireference/API_TagResource.html
 from collections.abc import Mapping
 from typing import Any
 
-from modelyard.collaborations import arns
+from modelyard.collaborations import arns, budgets
 from modelyard.collaborations.parties import COLLABORATION, COLLABORATION_DELETED, MEMBERSHIP
+from modelyard.collaborations.queries import TEMPLATE
 from modelyard.collaborations.tables import ASSOCIATION, CONFIGURED_TABLE
 from modelyard.jobs.model import NotFound, Owner
 from modelyard.services.cleanrooms.backend import Backend, not_found, owner, tags_of
@@ -18,6 +19,8 @@ KINDS: Mapping[str, str] = {
     "membership": MEMBERSHIP,
     "configuredtable": CONFIGURED_TABLE,
     "configuredtableassociation": ASSOCIATION,
+    "analysistemplate": TEMPLATE,
+    "privacybudgettemplate": budgets.TEMPLATE,
 }
 """The kinds of resources that can have tags, by the words of their ARNs."""
 TYPES = {"collaboration": "COLLABORATION", "configuredtable": "CONFIGURED_TABLE"}
