@@ -45,9 +45,13 @@ def asks_server(command: Command) -> Command:
 
     @functools.wraps(command)
     def asking(endpoint_url: str | None, data_dir: Path, account: str, region: str, **others: Any) -> Any:
-        from modelyard.console.client import Client
+        from modelyard.console.client import Client, own_credentials
 
-        return command(Client(endpoint_url or _address(data_dir), account, region), **others)
+        if endpoint_url:
+            return command(Client(endpoint_url, account, region, own_credentials()), **others)
+        server = _server(data_dir)
+        operator = (account, server["operator"], None) if "operator" in server else None
+        return command(Client(server["url"], account, region, operator), **others)
 
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), asking)  # type: ignore[return-value]
 
@@ -64,10 +68,16 @@ def _account(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
-def _address(data_dir: Path) -> str:
-    """The address that the data folder's server wrote down."""
+def _server(data_dir: Path) -> dict[str, Any]:
+    """What the data folder's server wrote down: its address, and the operator's secret where it checks signatures."""
     try:
-        return str(json.loads((data_dir / "server.json").read_text())["url"])
+        found: dict[str, Any] = json.loads((data_dir / "server.json").read_text())
+        return {**found, "url": str(found["url"])}
+    except PermissionError:
+        raise click.ClickException(
+            f"{data_dir} is another user's. Name its server with --endpoint-url or MODELYARD_ENDPOINT_URL, and sign "
+            "with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        ) from None
     except (OSError, ValueError, KeyError):
         raise click.ClickException(
             f"No server has run on {data_dir}. Start one with: modelyard serve --data-dir {data_dir}; "
@@ -98,10 +108,13 @@ def main() -> None:
 @setting("--allow-remote", is_flag=True, help="Listen beyond this machine: whoever connects can be any account.")
 def serve(host: str, allow_remote: bool, **settings: Any) -> None:
     """Serve until SIGTERM or Ctrl-C. Jobs that run then go on, and the next server finds them."""
-    if not (allow_remote or _is_loopback(host)):
+    from modelyard.keys import NAME, BadKeys
+
+    if not (allow_remote or _is_loopback(host) or (settings["data_dir"] / NAME).exists()):
         raise click.UsageError(
             f"{host} can be reached from other machines, and whoever connects can be any account: signatures are not "
-            "checked. Listen on 127.0.0.1, or say --allow-remote if all who reach it may do everything."
+            "checked without a keys file. Make keys with modelyard keys add, listen on 127.0.0.1, or say "
+            "--allow-remote if all who reach it may do everything."
         )
     from modelyard.app import CannotListen, DataFolderTaken
     from modelyard.app import serve as run
@@ -110,7 +123,7 @@ def serve(host: str, allow_remote: bool, **settings: Any) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         run(Settings(host=host, **settings))
-    except (DataFolderTaken, CannotListen, BadEndpoint) as error:
+    except (DataFolderTaken, CannotListen, BadEndpoint, BadKeys) as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -316,6 +329,135 @@ def remove_model(client: "Client", id: str, force: bool) -> None:
     """Forget a base model. Its folder is deleted if it lies in the data folder, and stays where it is otherwise."""
     removed = client.post("models/remove", timeout=None, id=id, force=1 if force else None)
     click.echo(f"{removed['id']} is forgotten; {removed['path']} is {'deleted' if removed['own'] else 'as it was'}.")
+
+
+@main.group()
+def tables() -> None:
+    """Name folders of CSV, Parquet or JSON lines as tables, for collaborations."""
+
+
+@tables.command("list")
+@asks_server
+def list_tables(client: "Client") -> None:
+    """Show the tables of an account."""
+    from modelyard.console import tables
+
+    tables.console().print(tables.catalog(client.get("tables/")["tables"]))
+
+
+@tables.command("add")
+@asks_server
+@click.argument("name", metavar="DATABASE.TABLE")
+@click.argument("uri", metavar="S3_URI")
+@click.option("--format", type=click.Choice(["csv", "parquet", "jsonl"]), help="Without it, as names of files tell.")
+def add_table(client: "Client", name: str, uri: str, format: str | None) -> None:
+    """Call the folder or file at S3_URI a table. Its columns are read from the files now; run this again to renew them.
+
+    The bucket has to be the account's, or shared. What has the name already is replaced.
+    """
+    table = client.post("tables/add", timeout=None, name=name, uri=uri, format=format)
+    columns = ", ".join(f"{column} {type}" for column, type in table["columns"].items())
+    click.echo(f"{table['database']}.{table['table']}: {table['format']} in {table['uri']} with {columns}")
+
+
+@tables.command("remove")
+@asks_server
+@click.argument("name", metavar="DATABASE.TABLE")
+def remove_table(client: "Client", name: str) -> None:
+    """Forget a name. The data stays, and so do configured tables that were made from it."""
+    table = client.post("tables/remove", name=name)
+    click.echo(f"{table['database']}.{table['table']} is forgotten; {table['uri']} is as it was.")
+
+
+@main.group()
+def query() -> None:
+    """Look at queries over the tables of a collaboration."""
+
+
+@query.command("check")
+@asks_server
+@click.argument("sql", required=False)
+@click.option("--membership", required=True, metavar="ID", help="One of the account's.")
+@click.option("--model-association", metavar="ARN", help="For an ML input channel of that algorithm's association.")
+@click.option("--receiver", metavar="ACCOUNT", help="Who would get the result; the one who asks, or the first who may.")
+@click.option("--template", metavar="ARN", help="An analysis template instead of SQL.")
+@click.option(
+    "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Of the template; may be repeated."
+)
+def check_query(client: "Client", parameters: tuple[str, ...], **asked: str | None) -> None:
+    """Tell whether SQL would be allowed, or which rule says no. Nothing is run. Exits with 1 if it is refused.
+
+    It is judged as one of the member who can query, whichever member asks here.
+    """
+    from modelyard.console import tables
+
+    if bool(asked["sql"]) == bool(asked["template"]):
+        raise click.UsageError("Give either SQL or --template.")
+    values: dict[str, Any] = {f"parameter.{name}": text for name, _, text in (one.partition("=") for one in parameters)}
+    verdict = client.post("query-check/", timeout=None, **asked, **values)
+    tables.console().print(tables.verdict(verdict))
+    sys.exit(not verdict["allowed"])
+
+
+@main.group()
+def keys() -> None:
+    """Make access keys, so that the server checks who calls: with the first one, every request must be signed."""
+
+
+@keys.command("add")
+@data_dir
+@click.option("--account", required=True, callback=_account, help="Twelve digits: whose key it is.")
+def add_key(data_dir: Path, account: str) -> None:
+    """Make a key of an account, and print it this once."""
+    from modelyard.keys import add
+
+    key = _with_keys(add, data_dir, account)
+    click.echo(f"export AWS_ACCESS_KEY_ID={key.id}\nexport AWS_SECRET_ACCESS_KEY={key.secret}")
+    click.echo("The next start of the server knows it; a server that runs does not.", err=True)
+
+
+@keys.command("list")
+@data_dir
+def list_keys(data_dir: Path) -> None:
+    """Show the keys and their accounts, without their secrets."""
+    from modelyard.console import tables
+    from modelyard.keys import read
+
+    found = _with_keys(read, data_dir)
+    if found is None:
+        raise click.ClickException(f"{data_dir} has no keys file, so that signatures are not checked")
+    tables.console().print(tables.keys([(key.id, key.account) for key in found]))
+
+
+@keys.command("remove")
+@data_dir
+@click.argument("id")
+def remove_key(data_dir: Path, id: str) -> None:
+    """Take a key away, from the next start of the server on."""
+    from modelyard.keys import remove
+
+    if _with_keys(remove, data_dir, id) is None:
+        raise click.ClickException(f"{data_dir} has no key {id}")
+
+
+def _with_keys(work: Callable[..., Any], *asked: Any) -> Any:
+    from modelyard.keys import BadKeys
+
+    try:
+        return work(*asked)
+    except BadKeys as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@asks_server
+@click.argument("membership")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="How many, newest first.")
+def audit(client: "Client", membership: str, limit: int) -> None:
+    """Show what was done with the data and models that MEMBERSHIP's account brought, and what it did itself."""
+    from modelyard.console import tables
+
+    tables.console().print(tables.audit(client.get("audit/", membership=membership, limit=limit)["entries"]))
 
 
 @main.command()

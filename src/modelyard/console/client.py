@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,8 @@ from urllib.parse import urlencode, urlsplit
 import click
 
 TIMEOUT_SECONDS = 30.0
+UNSIGNED = 401
+"""The status of a page's answer to a request that is not signed as the server wants it."""
 
 
 class ServerError(click.ClickException):
@@ -20,10 +23,20 @@ class NoAnswer(ServerError):
     """Nobody answers at the address, or somebody who is no Modelyard server."""
 
 
-class Client:
-    """Asks one server, as one account in one region."""
+Credentials = tuple[str, str, str | None]
+"""An access key, its secret, and the token of a session."""
 
-    def __init__(self, url: str, account: str, region: str) -> None:
+
+def own_credentials() -> Credentials | None:
+    """Those of the environment, under the names that AWS's clients read."""
+    key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    return (key, secret, os.environ.get("AWS_SESSION_TOKEN")) if key and secret else None
+
+
+class Client:
+    """Asks one server, as one account in one region; with `credentials` if the server wants signatures."""
+
+    def __init__(self, url: str, account: str, region: str, credentials: Credentials | None = None) -> None:
         try:
             parts = urlsplit(url)
             self._kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}[parts.scheme]
@@ -31,6 +44,9 @@ class Client:
         except (ValueError, KeyError):
             raise click.UsageError(f"{url!r} is no address of a server, such as http://127.0.0.1:8080") from None
         self.url = f"{parts.scheme}://{parts.netloc}"
+        self._region = region
+        self._credentials = credentials
+        self._signs = False
         scope = f"{account}/20260101/{region}/modelyard/aws4_request"
         self._headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
 
@@ -67,11 +83,28 @@ class Client:
     def _ask(self, method: str, path: str, timeout: float | None) -> Iterator[http.client.HTTPResponse]:
         connection = self._kind(self._host, self._port, timeout=timeout)
         try:
-            connection.request(method, path, headers=self._headers)
-            with connection.getresponse() as answer:
+            connection.request(method, path, headers=self._signed(method, path) if self._signs else self._headers)
+            answer = connection.getresponse()
+            if answer.status == UNSIGNED and self._credentials is not None and not self._signs:
+                self._signs = True
+                answer.read()
+                connection.request(method, path, headers=self._signed(method, path))
+                answer = connection.getresponse()
+            with answer:
                 yield answer
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise NoAnswer(f"{self.url} does not answer ({reason}). Start a server with: modelyard serve") from None
         finally:
             connection.close()
+
+    def _signed(self, method: str, path: str) -> dict[str, str]:
+        """The headers of a request that a server gets that checks signatures."""
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        assert self._credentials is not None
+        request = AWSRequest(method, self.url + path)
+        SigV4Auth(Credentials(*self._credentials), "modelyard", self._region).add_auth(request)
+        return {**dict(request.headers.items()), "Host": urlsplit(self.url).netloc}
