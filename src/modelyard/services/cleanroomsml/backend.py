@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 from modelyard.collaborations import arns
 from modelyard.collaborations.audit import Audit
+from modelyard.collaborations.budgets import Budgets
 from modelyard.collaborations.parties import Collaboration, Membership, Parties
+from modelyard.collaborations.queries import Queries
 from modelyard.collaborations.tables import Tables
 from modelyard.jobs.images import Image, Images
 from modelyard.jobs.listing import Page, Search
@@ -54,8 +56,10 @@ class Backend:
     resources: Resources
     tags: Tags
     parties: Parties
-    tables: Tables
     audit: Audit
+    tables: Tables
+    queries: Queries
+    budgets: Budgets
     images: Images
     storage: Storage
     buckets: Buckets

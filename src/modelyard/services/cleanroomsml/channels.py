@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 from modelyard.analysis.model import Purpose, Refused
 from modelyard.collaborations import arns, audit
 from modelyard.collaborations.audit import Entry
-from modelyard.collaborations.budgets import Budgets, BudgetSpent
+from modelyard.collaborations.budgets import BudgetSpent
 from modelyard.collaborations.parties import Collaboration, Membership
-from modelyard.collaborations.queries import Judged, Queries, query_stage
+from modelyard.collaborations.queries import Judged, query_stage
 from modelyard.jobs import resources
 from modelyard.jobs.model import Job, Keep, Resource, Status
 from modelyard.jobs.store import now
@@ -51,10 +51,8 @@ _GIGABYTE = 2**30
 class Channels:
     """The operations on ML input channels."""
 
-    def __init__(self, backend: Backend, queries: Queries, budgets: Budgets) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._queries = queries
-        self._budgets = budgets
         backend.store.at_end(CHANNEL, _ended)
 
     async def create(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +141,7 @@ class Channels:
         source = request["inputChannel"]["dataSource"].get("protectedQueryInputParameters")
         if source is None:
             raise invalid("inputChannel.dataSource", "only protectedQueryInputParameters are served")
-        return await self._queries.judge(
+        return await self._backend.queries.judge(
             membership, source["sqlParameters"], Purpose.ADDITIONAL, model_association=association
         )
 
@@ -203,7 +201,7 @@ class Channels:
         return invalid("inputChannel", rule)
 
     def _described(self, found: Record, collaboration: Collaboration, account: str) -> dict[str, Any]:
-        left = self._budgets.access_budgets(collaboration, found.facts["tables"])
+        left = self._backend.budgets.access_budgets(collaboration, found.facts["tables"])
         return {
             **_summary(found),
             "retentionInDays": found.request["retentionInDays"],

@@ -1,8 +1,7 @@
 """Clean Rooms ML's operations on custom models, put together from their resources."""
 
-from modelyard.collaborations.budgets import Budgets, BudgetSpent
+from modelyard.collaborations.budgets import BudgetSpent
 from modelyard.collaborations.parties import NotAMember
-from modelyard.collaborations.queries import Queries
 from modelyard.jobs.model import NotFound
 from modelyard.jobs.tags import TooManyTags
 from modelyard.services.cleanroomsml.algorithms import Algorithms
@@ -20,11 +19,11 @@ from modelyard.wire.endpoint import Handler, Service
 from modelyard.wire.errors import Fault
 
 
-def cleanroomsml(backend: Backend, queries: Queries, budgets: Budgets) -> Service:
+def cleanroomsml(backend: Backend) -> Service:
     """The service, ready to answer."""
     configurations, tagging = Configurations(backend), Tagging(backend)
     algorithms, associations = Algorithms(backend), Associations(backend)
-    channels, models = Channels(backend, queries, budgets), TrainedModels(backend)
+    channels, models = Channels(backend), TrainedModels(backend)
     inference_jobs, export_jobs = InferenceJobs(backend), ExportJobs(backend)
     handlers: dict[str, Handler] = {
         "put_ml_configuration": configurations.put,
