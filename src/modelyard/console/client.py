@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
@@ -70,7 +70,7 @@ class Client:
         self, method: str, page: str, query: dict[str, str | int | None], timeout: float | None = TIMEOUT_SECONDS
     ) -> Any:
         given = {name: value for name, value in query.items() if value is not None}
-        with self._ask(method, f"/-/{page}?{urlencode(given)}", timeout) as answer:
+        with self._ask(method, f"/-/{page}?{urlencode(given, quote_via=quote)}", timeout) as answer:
             try:
                 content = json.loads(answer.read())
             except ValueError:

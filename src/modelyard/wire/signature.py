@@ -128,7 +128,8 @@ def _from_query(pairs: Sequence[tuple[str, str]]) -> _Signed:
     fields = dict(pairs)
     if "X-Amz-Signature" not in fields:
         if "Signature" in fields:
-            raise BadSignature(MECHANISM, f"This server checks signatures, and knows {ALGORITHM} alone")
+            how = "boto3 makes them with Config(signature_version='s3v4')"
+            raise BadSignature(MECHANISM, f"This server checks signatures, and knows {ALGORITHM} alone: {how}")
         raise _missing()
     if len(fields) != len(pairs) or fields.get("X-Amz-Algorithm") != ALGORITHM:
         raise BadSignature(MECHANISM, f"A presigned address names each parameter once, and {ALGORITHM}")

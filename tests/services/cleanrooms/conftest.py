@@ -15,6 +15,8 @@ BANK, SHOP, STRANGER = "111122223333", "444455556666", "999999999999"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 Parties = Callable[..., Any]
+CONTRADICTED = ("configuredTableAssociation.arn", "configuredTableAssociationArn", "privacyBudgetTemplateArn")
+"""Ends of members whose patterns do not take the ARNs that AWS gives: an association's lies in its membership."""
 
 
 @pytest.fixture
@@ -44,12 +46,19 @@ def party(application: Application, client_for: Clients) -> Parties:
             if "Error" not in parsed and model.output_shape is not None:
                 answer = {name: value for name, value in parsed.items() if name != "ResponseMetadata"}
                 constraints.of(model.output_shape)(answer, "", found)
+            found = [one for one in found if not _contradicted(one.member)]
             assert not found, sentence(found)
 
         client.meta.events.register("after-call.cleanrooms", look)
         return client
 
     return make
+
+
+def _contradicted(member: str) -> bool:
+    return member.endswith(CONTRADICTED) or (
+        member.endswith(".arn") and ("Association" in member or "Budget" in member)
+    )
 
 
 def invite(creator: Any, *accounts: str, **given: Any) -> dict[str, Any]:
