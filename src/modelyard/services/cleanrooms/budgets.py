@@ -27,7 +27,7 @@ from modelyard.services.cleanrooms.backend import (
 from modelyard.services.cleanrooms.configured_tables import ACTIVE
 from modelyard.wire.endpoint import Call, quick
 
-TYPE = "ACCESS_BUDGET"
+TYPE, TYPE_MEMBER = "ACCESS_BUDGET", "accessBudget"
 
 
 class BudgetTemplates:
@@ -102,7 +102,9 @@ class BudgetTemplates:
         membership = self._backend.parties.membership(owner(call), request["membershipIdentifier"])
         page = self._backend.resources.page(owner(call), TEMPLATE, search(request, base=membership.arn))
         return {
-            "privacyBudgetSummaries": [_left(one, membership) for one in _wanted(page.items, request)],
+            "privacyBudgetSummaries": [
+                {**_left(one), **_of_member(membership)} for one in _wanted(page.items, request)
+            ],
             "nextToken": next_token(page.following),
         }
 
@@ -113,7 +115,7 @@ class BudgetTemplates:
         page = self._backend.resources.page_under(call.region, TEMPLATE, search(request, root=collaboration.arn))
         return {
             "collaborationPrivacyBudgetSummaries": [
-                _shared_left(one, collaboration) for one in _wanted(page.items, request)
+                {**_left(one), **_of_creator(one, collaboration)} for one in _wanted(page.items, request)
             ],
             "nextToken": next_token(page.following),
         }
@@ -173,9 +175,6 @@ def _asked(request: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-TYPE_MEMBER = "accessBudget"
-
-
 def _budgets(parameters: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The budgets of a request as they are kept; a Fault for two of one sort."""
     lasting = [one["type"] == LIFETIME for one in parameters]
@@ -199,50 +198,57 @@ def _wanted(found: Sequence[Resource], request: Mapping[str, Any]) -> Sequence[R
     return [one for one in found if arn in (None, one.document["resourceArn"])]
 
 
-def _membership(membership: Membership) -> dict[str, Any]:
-    return {"membershipId": membership.id, "membershipArn": membership.arn}
-
-
 def _summary(found: Resource, membership: Membership) -> dict[str, Any]:
-    return {**_shared_summary(found, membership.collaboration), **_membership(membership)}
-
-
-def _described(found: Resource, membership: Membership) -> dict[str, Any]:
-    return {**_shared(found, membership.collaboration), **_membership(membership)}
-
-
-def _left(found: Resource, membership: Membership) -> dict[str, Any]:
-    return {**_shared_left(found, membership.collaboration), **_membership(membership)}
+    return {**_facts(found), **_of_member(membership), "privacyBudgetType": TYPE}
 
 
 def _shared_summary(found: Resource, collaboration: Collaboration) -> dict[str, Any]:
-    return {
-        "id": found.id,
-        "arn": found.document["arn"],
-        "collaborationId": collaboration.id,
-        "collaborationArn": collaboration.arn,
-        "creatorAccountId": found.owner.account,
-        "createTime": moment(found.created),
-        "updateTime": moment(found.updated),
-        "privacyBudgetType": TYPE,
-    }
+    return {**_facts(found), **_of_creator(found, collaboration), "privacyBudgetType": TYPE}
+
+
+def _described(found: Resource, membership: Membership) -> dict[str, Any]:
+    return {**_summary(found, membership), **_parameters(found)}
 
 
 def _shared(found: Resource, collaboration: Collaboration) -> dict[str, Any]:
-    budgets = [{name: one[name] for name in ("type", "budget", "autoRefresh")} for one in found.document["budgets"]]
-    parameters = {TYPE_MEMBER: {"budgetParameters": budgets, "resourceArn": found.document["resourceArn"]}}
-    return {
-        **_shared_summary(found, collaboration),
-        "autoRefresh": found.document["autoRefresh"],
-        "parameters": parameters,
-    }
+    return {**_shared_summary(found, collaboration), **_parameters(found)}
 
 
-def _shared_left(found: Resource, collaboration: Collaboration) -> dict[str, Any]:
+def _left(found: Resource) -> dict[str, Any]:
+    """What is left of a template's budgets, but for whose they are."""
+    facts = _facts(found)
     return {
-        **_shared_summary(found, collaboration),
-        "privacyBudgetTemplateId": found.id,
-        "privacyBudgetTemplateArn": found.document["arn"],
+        "id": facts["id"],
+        "privacyBudgetTemplateId": facts["id"],
+        "privacyBudgetTemplateArn": facts["arn"],
         "type": TYPE,
+        "createTime": facts["createTime"],
+        "updateTime": facts["updateTime"],
         "budget": {TYPE_MEMBER: access_budget(found)},
     }
+
+
+def _facts(found: Resource) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "arn": found.document["arn"],
+        "createTime": moment(found.created),
+        "updateTime": moment(found.updated),
+    }
+
+
+def _of_member(membership: Membership) -> dict[str, Any]:
+    collaboration = membership.collaboration
+    whose = {"membershipId": membership.id, "membershipArn": membership.arn}
+    return {**whose, "collaborationId": collaboration.id, "collaborationArn": collaboration.arn}
+
+
+def _of_creator(found: Resource, collaboration: Collaboration) -> dict[str, Any]:
+    whose = {"creatorAccountId": found.owner.account}
+    return {**whose, "collaborationId": collaboration.id, "collaborationArn": collaboration.arn}
+
+
+def _parameters(found: Resource) -> dict[str, Any]:
+    budgets = [{name: one[name] for name in ("type", "budget", "autoRefresh")} for one in found.document["budgets"]]
+    parameters = {TYPE_MEMBER: {"budgetParameters": budgets, "resourceArn": found.document["resourceArn"]}}
+    return {"autoRefresh": found.document["autoRefresh"], "parameters": parameters}

@@ -163,27 +163,30 @@ async def _referenced(request: Mapping[str, Any], arn: str, author: str) -> list
 
 
 def _summary(found: Resource, membership: Membership) -> dict[str, Any]:
-    return {
-        **_shared_summary(found, membership.collaboration),
-        "membershipId": membership.id,
-        "membershipArn": membership.arn,
-    }
-
-
-def _described(found: Resource, membership: Membership) -> dict[str, Any]:
-    return {
-        **_shared(found, membership.collaboration),
-        "membershipId": membership.id,
-        "membershipArn": membership.arn,
-    }
-
-
-def _shared(found: Resource, collaboration: Collaboration) -> dict[str, Any]:
-    described = {member: found.document.get(member) for member in (*KEPT, "schema")}
-    return {**_shared_summary(found, collaboration), **described}
+    whose = {"membershipId": membership.id, "membershipArn": membership.arn}
+    return {**_facts(found, membership.collaboration), **whose, "isSyntheticData": False}
 
 
 def _shared_summary(found: Resource, collaboration: Collaboration) -> dict[str, Any]:
+    whose = {"creatorAccountId": found.owner.account}
+    return {**_facts(found, collaboration), **whose, "isSyntheticData": False}
+
+
+def _described(found: Resource, membership: Membership) -> dict[str, Any]:
+    whose = {"membershipId": membership.id, "membershipArn": membership.arn}
+    return {**_facts(found, membership.collaboration), **whose, **_text(found)}
+
+
+def _shared(found: Resource, collaboration: Collaboration) -> dict[str, Any]:
+    whose = {"creatorAccountId": found.owner.account}
+    return {**_facts(found, collaboration), **whose, **_text(found)}
+
+
+def _text(found: Resource) -> dict[str, Any]:
+    return {member: found.document.get(member) for member in (*KEPT, "schema")}
+
+
+def _facts(found: Resource, collaboration: Collaboration) -> dict[str, Any]:
     return {
         "id": found.id,
         "arn": found.document["arn"],
@@ -193,6 +196,4 @@ def _shared_summary(found: Resource, collaboration: Collaboration) -> dict[str, 
         "updateTime": moment(found.updated),
         "collaborationId": collaboration.id,
         "collaborationArn": collaboration.arn,
-        "creatorAccountId": found.owner.account,
-        "isSyntheticData": False,
     }
