@@ -3,6 +3,7 @@
 https://github.com/containers/bubblewrap
 """
 
+import errno
 import json
 import os
 import resource
@@ -85,7 +86,7 @@ class Bubblewrap:
     def terminate(self) -> None:
         """See `Running`. The program is the second process that its namespace counts: the first collects the dead."""
         for pid in _children(self.root):
-            if _own_number(pid) == 2:
+            if _own_number(pid) == 2 and not self._over():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
                 return
@@ -98,7 +99,11 @@ class Bubblewrap:
 
     def network(self) -> int:
         """See `Running`."""
-        return os.open(f"/proc/{self.root}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        network = os.open(f"/proc/{self.root}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        if self._over():  # then the number may be another process's by now
+            os.close(network)
+            raise ProcessLookupError(errno.ESRCH, "the container has ended")
+        return network
 
     def out_of_memory(self) -> bool | None:
         """See `Running`."""
@@ -109,6 +114,10 @@ class Bubblewrap:
         os.close(self._pidfd)
         if self._cgroup is not None:
             self._cgroup.remove()
+
+    def _over(self) -> bool:
+        """Whether the first process has ended."""
+        return bool(select.select([self._pidfd], [], [], 0)[0])
 
     def _view(self, options: "_Options", steps: Sequence[Step], staged: bool) -> None:
         sources = [step.source for step in steps if step.source is not None]

@@ -18,7 +18,7 @@ from modelyard.runner.sandbox import gate
 from modelyard.runner.sandbox.isolation import RUNTIMES, Isolation, isolation
 from modelyard.runner.sandbox.limits import Bind, Limits
 from modelyard.runner.sandbox.program import Program, Running
-from modelyard.runner.sandbox.view import PROJECT, view
+from modelyard.runner.sandbox.view import PROGRAMS, PROJECT, view
 from modelyard.runner.sandbox.watch import Exceeded, watch
 
 _PIECE = 65536
@@ -203,10 +203,9 @@ def _defaults(image: OpenedImage) -> dict[str, str]:
     common = {"PATH": _PATH, "HOME": "/tmp", "LANG": "C.UTF-8"}
     if image.form != "project":
         return common
-    own = [f"{prefix}/bin" for prefix in dict.fromkeys((sys.prefix, sys.base_prefix))]
     return {
         **common,
-        "PATH": ":".join([*own, _PATH]),
+        "PATH": f"{PROGRAMS}:{sys.prefix}/bin:{_PATH}",
         "PYTHONPATH": f"{PROJECT}:{PROJECT}/src",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",

@@ -1,7 +1,7 @@
 """A process that lives in a container's network and hands out connections to its loopback.
 
-`python gate.py CONTROL NETWORK`, two descriptors: for each port that is asked for over CONTROL (its digits) one byte comes
-back, 0 with the connection's descriptor or an error's number. It imports little, so that it starts fast.
+`python gate.py CONTROL NETWORK`, two descriptors: for each port that is asked for over CONTROL (its digits) one byte
+comes back, 0 with the connection's descriptor or an error's number. It imports little, so that it starts fast.
 """
 
 import array

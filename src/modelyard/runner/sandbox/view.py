@@ -16,6 +16,9 @@ PLATFORM = "/opt/ml"
 PROJECT = "/opt/program"
 """Where a Python project lies, and starts."""
 
+PROGRAMS = "/opt/bin"
+"""Where a project finds `python`."""
+
 MIB = 2**20
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SYSTEM_FILES = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
@@ -68,6 +71,8 @@ def installation() -> Iterator[Step]:
     for prefix in sorted({Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve()}):
         if not any(prefix.is_relative_to(name) for name in _SYSTEM):
             yield Step("bind", str(prefix), prefix)
+    for name in ("python", "python3"):
+        yield Step("link", f"{PROGRAMS}/{name}", text=sys.executable)
     for name, text in _USERS.items():
         yield Step("file", name, text=text)
 
