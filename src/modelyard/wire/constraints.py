@@ -119,7 +119,7 @@ _TRANSLATIONS: Mapping[str, tuple[str, str | None]] = {
 
 
 class Constraints:
-    """The checks of a model's shapes, compiled at first use; not the patterns and enums of the shapes `any_text`."""
+    """The checks of a model's shapes, compiled at first use; nothing but the type of the shapes `any_text`."""
 
     def __init__(self, any_text: Collection[str] = ()) -> None:
         self._any_text = any_text
@@ -235,8 +235,8 @@ class Constraints:
         return check
 
     def _string(self, shape: Shape) -> Check:
-        check_length, hidden = _length(shape), _hidden(shape)
-        pattern = self._pattern(shape)
+        check_length = _anything if shape.name in self._any_text else _length(shape)
+        hidden, pattern = _hidden(shape), self._pattern(shape)
         longest = shape.metadata.get("max")
         enum = frozenset(() if shape.name in self._any_text else shape.enum)
         choices = f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"

@@ -79,8 +79,8 @@ class Service:
 
     `faults` translates an exception that a handler raised, None leaves it an internal error. `invalid` words the
     service's answer to values that its model refuses. `lenient` reads sloppy clients' values (`rest.RequestParser`).
-    `any_text` names the shapes to whose patterns and enums the service itself does not hold. `headers` go out with
-    every answer of an operation.
+    `any_text` names the shapes to whose patterns, lengths and enums the service itself does not hold. `headers` go out
+    with every answer of an operation.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from tests.services.cleanrooms.test_collaborations import refusal
 
 from modelyard.app import Application
 from modelyard.collaborations import arns
+from modelyard.collaborations.queries import TEMPLATE
 from modelyard.jobs import resources
 from modelyard.jobs.model import Owner
 
@@ -130,3 +131,17 @@ def test_leaving_comes_after_what_one_brought(party: Parties, application: Appli
     assert refusal(lambda: join(shop, made["id"]))[0] == "AccessDeniedException"
     _, other = party().list_members(collaborationIdentifier=made["id"])["memberSummaries"]
     assert other["status"] == "LEFT"
+
+
+def test_what_lies_in_a_membership_has_tags_too(party: Parties, application: Application, loop: Loop) -> None:
+    made, shop = invite(party(), SHOP), party(SHOP)
+    membership, owner, id = join(shop, made["id"]), Owner(SHOP, "us-east-1"), arns.new_id()
+    arn = arns.analysis_template(owner, membership["id"], id)
+    template = resources.new(owner, TEMPLATE, id, None, "ACTIVE", {"arn": arn}, membership["arn"], made["arn"])
+    loop.run(application.resources.create(template))
+    shop.tag_resource(resourceArn=arn, tags={"use": "scores"})
+    assert shop.list_tags_for_resource(resourceArn=arn)["tags"] == {"use": "scores"}
+
+    elsewhere = arn.replace(membership["id"], UNKNOWN)
+    for client, name in ((party(BANK), arn), (shop, elsewhere), (shop, arn.replace(SHOP, BANK)), (shop, "x" * 5000)):
+        assert refusal(client.list_tags_for_resource, resourceArn=name)[0] == "ResourceNotFoundException"

@@ -19,6 +19,9 @@ from modelyard.storage.names import ObjectError
 from modelyard.wire.endpoint import Handler, Service
 from modelyard.wire.errors import Fault
 
+TAGGED = ("CleanroomsArn",)
+"""Shapes that are too short for ARNs of ours: what lies in a membership has more than their 100 characters."""
+
 
 def cleanrooms(backend: Backend) -> Service:
     """The service, ready to answer."""
@@ -88,7 +91,7 @@ def cleanrooms(backend: Backend) -> Service:
         "untag_resource": tagging.untag,
         "list_tags_for_resource": tagging.list,
     }
-    return Service("cleanrooms", handlers, faults=_fault)
+    return Service("cleanrooms", handlers, faults=_fault, any_text=TAGGED)
 
 
 def _fault(error: Exception) -> Fault | None:
