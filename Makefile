@@ -6,10 +6,11 @@
 # make bench     all benchmarks, about an hour      make docs   the generated pages
 #
 # PIP_ARGS go to pip. PyTorch's wheels for machines without a GPU are smaller than PyPI's: its site tells the index,
-# to be given as make install PIP_ARGS="--extra-index-url ...". TEST_ARGS go to pytest.
+# to be given as make install PIP_ARGS="--extra-index-url ...". TEST_ARGS go to pytest; without them it works through
+# several files at once, on up to four cores.
 
 PIP_ARGS ?=
-TEST_ARGS ?=
+TEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
 BIN := .venv/bin
 STAMP := .venv/.installed
 
