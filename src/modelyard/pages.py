@@ -186,7 +186,8 @@ class Pages:
 
     def _show_job(self, ask: Ask) -> Any:
         job = self._job(ask)
-        return {**self._summary(job), "request": job.request, "stages": self._stages(job)}
+        shown = {**self._summary(job), "request": job.request, "stages": self._stages(job)}
+        return _of_many(shown) if _is_of_many(job) else shown
 
     async def _list_events(self, ask: Ask) -> Any:
         """The events of one stage after `since`, and the value of `since` for what follows."""
@@ -199,6 +200,8 @@ class Pages:
             raise Refused(404, f"{ask.query['stage'][:80]!r} is no stage of this job; its stages: {names}") from None
         except ValueError as error:
             raise Refused(400, f"since: {error}") from None
+        if _is_of_many(job):
+            return {"events": [], "since": str(since), "more": False}
         found, position = await asyncio.to_thread(events.read, self._engine, record, since)
         return {"events": found, "since": str(position), "more": position != since}
 
@@ -297,6 +300,7 @@ class Pages:
     def _summary(self, job: Job) -> dict[str, Any]:
         current = next((record for record in job.stages if not record.status.final), job.stages[-1])
         running = job.status in (Status.RUNNING, Status.STOPPING) and current.status is Status.RUNNING
+        told = not _is_of_many(job)
         return {
             "id": job.id,
             "name": job.name,
@@ -305,8 +309,8 @@ class Pages:
             "stage": current.stage.name,
             "created": job.created,
             "ended": job.ended,
-            "failure": job.failure,
-            "progress": events.latest(self._engine, current) if running else None,
+            "failure": job.failure if told else job.failure and _ELSEWHERE,
+            "progress": events.latest(self._engine, current) if running and told else None,
         }
 
     def _stages(self, job: Job) -> list[dict[str, Any]]:
@@ -362,6 +366,22 @@ class Pages:
                 await _send_piece(send, first)
                 await _send_pieces(send, pieces, receive)
         await send({"type": "http.response.body", "body": b""})
+
+
+_OF_MANY = "modelyard.workloads.cleanroom."
+_ELSEWHERE = "told by the operations of Clean Rooms"
+
+
+def _is_of_many(job: Job) -> bool:
+    """Whether a job works on what several parties brought: its owner may not know all that is known of it."""
+    return any(record.stage.spec.entry_point.startswith(_OF_MANY) for record in job.stages)
+
+
+def _of_many(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Such a job without what may be another party's: tables, places, policies, results, failures and logs."""
+    hidden = {"parameters": {}, "result": {}, "output": None, "log": None}
+    stages = [{**one, **hidden, "failure": one["failure"] and _ELSEWHERE} for one in shown["stages"]]
+    return {**shown, "request": {}, "stages": stages}
 
 
 _PLAIN = b"text/plain; charset=utf-8"
