@@ -38,4 +38,4 @@ def ended(name: str, container: Container, status: int) -> Failure:
     if container.disk_exceeded:
         return Failure("VOLUME_FULL", f"The container {name} wrote more than its volume holds.")
     said = f"by signal {status - 128}" if status > 128 else f"with exit status {status}"
-    return Failure("CONTAINER_EXITED_NON_ZERO", f"The container {name} ended {said}.")
+    return Failure("CONTAINER_EXITED_NON_ZERO" if status else "CONTAINER_EXITED", f"The container {name} ended {said}.")

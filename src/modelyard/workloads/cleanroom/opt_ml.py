@@ -171,6 +171,14 @@ def training_environment(parameters: Mapping[str, Any], host: str, hosts: Sequen
     return toolkit | dict(parameters["environment"]) | platform
 
 
+def inference_environment(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of an inference container: the user's, and above them the platform's."""
+    platform = {"SAGEMAKER_BATCH": "true", "SAGEMAKER_BATCH_STRATEGY": "MULTI_RECORD"}
+    if payload := parameters["max_payload"]:
+        platform["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(payload)
+    return dict(parameters["environment"]) | platform
+
+
 def _names(parameters: Mapping[str, Any]) -> list[str]:
     """The names of all channels."""
     return [told["name"] for told in (*parameters["channels"], *parameters["incremental"])]
