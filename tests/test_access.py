@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
@@ -157,6 +157,34 @@ def _signer_of_version_4(key: keys.Key) -> Any:
     return boto3.client(
         "s3", endpoint_url="http://modelyard.test", config=Config(signature_version="s3v4"), **credentials
     )
+
+
+def test_no_bucket_is_read_by_naming_it(client: Party) -> None:
+    bank, shop = client("s3"), client("s3", SHOP)
+    bank.create_bucket(Bucket="vault")
+    shop.create_bucket(Bucket="shelf")
+    bank.put_object(Bucket="vault", Key="rows.csv", Body=b"rows")
+    assert code(shop.copy_object, Bucket="shelf", Key="mine", CopySource="vault/rows.csv") == "AccessDenied"
+    assert code(shop.put_object, Bucket="vault", Key="rows.csv", Body=b"cows") == "AccessDenied"
+    assert code(shop.delete_object, Bucket="vault", Key="rows.csv") == "AccessDenied"
+    assert [one["Name"] for one in shop.list_buckets()["Buckets"]] == ["shelf"]
+
+
+def test_a_body_that_was_changed_on_its_way_is_not_kept(
+    client: Party, parties: dict[str, keys.Key], application: Application, send: Send
+) -> None:
+    bank, key = client("s3"), parties[BANK]
+    bank.create_bucket(Bucket="vault")
+    url = "http://modelyard.test/vault/rows.csv"
+    request = AWSRequest("PUT", url, {"host": "modelyard.test", "x-amz-meta-from": "bank"}, b"rows")
+    request.context["payload_signing_enabled"] = True
+    S3SigV4Auth(Credentials(key.id, key.secret), "s3", "us-east-1").add_auth(request)
+    headers = dict(request.headers.items())
+    status, _, content = send(application.endpoint, "PUT", "/vault/rows.csv", b"cows", headers)
+    assert (status, b"XAmzContentSHA256Mismatch" in content) == (400, True)
+    assert "Contents" not in bank.list_objects_v2(Bucket="vault")
+    assert send(application.endpoint, "PUT", "/vault/rows.csv", b"rows", headers)[0] == 200
+    assert bank.get_object(Bucket="vault", Key="rows.csv")["Body"].read() == b"rows"
 
 
 def test_an_account_assumes_its_own_roles(client: Party) -> None:

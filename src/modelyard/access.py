@@ -1,5 +1,6 @@
 """Who may call as whom: the keys of the keys file, temporary credentials, and the operator on our own pages."""
 
+import logging
 import secrets
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from modelyard import keys
 from modelyard.services.sts import account_of, secret_of
 from modelyard.sessions import Sessions
 from modelyard.wire.signature import Signatures
+
+log = logging.getLogger(__name__)
 
 
 class Access:
@@ -19,6 +22,8 @@ class Access:
 
     def __init__(self, folder: Path, sessions: Sessions) -> None:
         found = keys.read(folder)
+        if found is not None and (folder / keys.NAME).stat().st_mode & 0o077:
+            log.warning("%s can be read by others: chmod 600 it, and make new keys", folder / keys.NAME)
         by_id = None if found is None else {key.id: key for key in found}
         self.account_of = account_of(sessions, keys=by_id)
         self.signatures: Signatures | None = None
