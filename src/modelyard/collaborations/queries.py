@@ -23,6 +23,8 @@ TEMPLATE = "analysis template"
 QUERY_SECONDS = 12 * 60 * 60
 """AWS's own limit of a query."""
 SHARD_ROWS = 250_000
+CORES = 8
+"""As many as a query keeps busy at most: on a large machine others get their turn."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +81,18 @@ class Queries:
         collaboration = membership.collaboration
         associations = {one.document["name"]: one for one in self._tables.associations(collaboration)}
         tables = {name: self._tables.table(one) for name, one in associations.items()}
+        locations = {name: self._tables.place(one) for name, one in associations.items()}
         analysis, template = self._analysis(membership, parameters, purpose, receivers, model_association)
         rests_on = {name: self._rows(one) for name, one in associations.items()}
         asker = self._resources.get(membership.owner, MEMBERSHIP, membership.id)
         allowed = await asyncio.to_thread(check, analysis, tables)
-        locations = {name: self._tables.location(name, collaboration) for name in allowed.tables}
-        for name, location in locations.items():
-            self._check_bucket(name, location)
+        for name in allowed.tables:
+            self._check_bucket(name, locations[name])
         return Judged(
             collaboration=collaboration,
             allowed=allowed,
             tables={name: tables[name] for name in allowed.tables},
-            locations=locations,
+            locations={name: locations[name] for name in allowed.tables},
             rests_on=[asker, *template, *(row for name in allowed.tables for row in rests_on[name])],
         )
 
@@ -178,7 +180,7 @@ def query_stage(
         "header": True,
     }
     inputs = {name: tables[name].uri for name in allowed.tables}
-    spec = TaskSpec("modelyard.workloads.cleanroom.query:run", parameters, inputs, cores=slots)
+    spec = TaskSpec("modelyard.workloads.cleanroom.query:run", parameters, inputs, cores=min(slots, CORES))
     return Stage("query", run, spec, publish=publish, timeout=QUERY_SECONDS + 60)
 
 

@@ -82,7 +82,10 @@ class Tables:
 
     def location(self, name: str, collaboration: Collaboration) -> Location:
         """Where the table of that name lies; KeyError if no active member has one."""
-        association = self.association(name, collaboration)
+        return self.place(self.association(name, collaboration))
+
+    def place(self, association: Resource) -> Location:
+        """Where one table lies."""
         document = self.configured(association).document
         return Location(
             **document["location"], owner=association.owner.account, allowed=tuple(document["allowedColumns"])
