@@ -1,6 +1,7 @@
 """A server with a keys file, asked by boto3, by our own client, and by those who have no business there."""
 
 import json
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +17,14 @@ from botocore.exceptions import ClientError
 
 from modelyard import keys
 from modelyard.app import Application
+from modelyard.collaborations import audit
 from modelyard.collaborations.audit import Entry
 from modelyard.console.client import Client, ServerError
+from modelyard.database import Database
 from modelyard.settings import Settings
 from tests.boto import Clients, Loop, Send
 from tests.system.server import Server
+from tests.test_cli import cli
 
 BANK, SHOP = "111122223333", "444455556666"
 Party = Callable[..., Any]
@@ -308,5 +312,35 @@ def test_the_command_line_signs(tmp_path: Path) -> None:
             with pytest.raises(ServerError):
                 Client(server.url, BANK, "us-east-1", credentials).get("jobs/")
         assert urllib.request.urlopen(f"{server.url}/health").status == 200
+        membership = _membership_with_an_entry(server, key)
+        shown = cli("audit", membership, "--account", BANK, "--data-dir", str(folder)).output
+        assert re.search(rf"{SHOP}\s+query\s+clients\s+LIST\s+rows to the shop\s+3 rows", shown)
+        environment = {"AWS_ACCESS_KEY_ID": key.id, "AWS_SECRET_ACCESS_KEY": key.secret}
+        assert cli("audit", membership, "--endpoint-url", server.url, **environment).output == shown
+        foreign = cli("audit", membership, "--account", SHOP, "--data-dir", str(folder))
+        assert (foreign.exit_code, "You have no membership" in foreign.output) == (1, True)
+        stranger = cli(
+            "audit", membership, "--endpoint-url", server.url, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""
+        )
+        assert "The request is not signed" in stranger.output
     finally:
         server.terminate()
+
+
+def _membership_with_an_entry(server: Server, key: keys.Key) -> str:
+    """The bank's membership of a collaboration of its own, in which the shop has asked for its clients."""
+    credentials = {"aws_access_key_id": key.id, "aws_secret_access_key": key.secret, "region_name": "us-east-1"}
+    client = boto3.client("cleanrooms", endpoint_url=server.url, **credentials)
+    made = client.create_collaboration(
+        name="own",
+        creatorDisplayName="bank",
+        creatorMemberAbilities=["CAN_QUERY"],
+        members=[],
+        queryLogStatus="DISABLED",
+    )["collaboration"]["id"]
+    joined = client.create_membership(collaborationIdentifier=made, queryLogStatus="DISABLED")["membership"]["id"]
+    database = Database(server.folder / "modelyard.db")
+    entry = Entry(made, BANK, SHOP, "query", "id", "clients", "LIST", "rows to the shop", 3, "rows")
+    database.write_now(lambda connection: audit.add(connection, entry))
+    database.close()
+    return str(joined)

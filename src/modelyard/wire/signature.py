@@ -111,11 +111,13 @@ def _from_header(headers: Mapping[str, str], now: float) -> _Signed:
     fields = dict(field.strip().partition("=")[::2] for field in words[2].split(","))
     if fields.keys() != {"Credential", "SignedHeaders", "Signature"}:
         raise BadSignature(WRONG, "The Authorization header has not Credential, SignedHeaders and Signature, each once")
+    if not moment:
+        raise _missing()
     if not _TIME.fullmatch(moment) or abs(_seconds(moment) - now) > SKEW_SECONDS:
         clocks = (
             f"it is {datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ} here, and {SKEW_SECONDS // 60} minutes matter"
         )
-        raise BadSignature(SKEWED, f"The request was signed at {moment[:20] or 'no time'}: {clocks}")
+        raise BadSignature(SKEWED, f"The request was signed at {moment[:20]}: {clocks}")
     return _Signed(fields["Credential"], fields["SignedHeaders"].split(";"), fields["Signature"], moment)
 
 
@@ -210,6 +212,6 @@ def _path(scope: Scope, service: str) -> str:
 
 def _seconds(moment: str) -> float:
     try:
-        return datetime.strptime(moment, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        return datetime.fromisoformat(moment).timestamp()
     except ValueError:
         raise BadSignature(WRONG, f"{moment[:20]} is no time") from None
