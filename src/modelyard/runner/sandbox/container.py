@@ -205,7 +205,7 @@ def _defaults(image: OpenedImage) -> dict[str, str]:
         return common
     return {
         **common,
-        "PATH": f"{PROGRAMS}:{sys.prefix}/bin:{_PATH}",
+        "PATH": f"{sys.prefix}/bin:{PROGRAMS}:{_PATH}",  # a link to a venv's python would not find its packages
         "PYTHONPATH": f"{PROJECT}:{PROJECT}/src",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
