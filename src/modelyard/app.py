@@ -71,6 +71,7 @@ from modelyard.storage.threads import Threads
 from modelyard.storage.tree import Tree
 from modelyard.storage.uploads import Uploads
 from modelyard.views.audit import AuditView
+from modelyard.views.images import ImagesView
 from modelyard.views.query_check import QueryCheckView
 from modelyard.views.tables import TablesView
 from modelyard.wire.endpoint import Endpoint, Service
@@ -141,6 +142,7 @@ class Application:
             {
                 **AuditView(self.parties, self.audit).views,
                 **TablesView(self.catalog, self.buckets, self.storage).views,
+                **ImagesView(self.images).views,
                 **QueryCheckView(self.parties, self.queries, self.budgets).views,
             },
         )

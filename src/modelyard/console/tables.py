@@ -125,6 +125,12 @@ def models(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     return _table(("ID", "FAMILY", "PARAMETERS", "CONTEXT", "CUSTOMIZATIONS", "FOLDER"), rows)
 
 
+def images(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A line for each image."""
+    rows = ((one["uri"], one["form"], magnitude(one["size"]), one["digest"]) for one in found)
+    return _table(("URI", "FORM", "BYTES", "DIGEST"), rows)
+
+
 def magnitude(number: int) -> str:
     """A number in its thousands, as people tell the size of models."""
     for unit, size in (("B", 10**9), ("M", 10**6), ("K", 10**3)):
