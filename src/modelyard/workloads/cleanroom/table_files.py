@@ -70,7 +70,9 @@ def relation(connection: duckdb.DuckDBPyConnection, table: TableFiles) -> str:
     files = f"[{', '.join(text(str(one)) for one in table.files)}]"
     if table.format == "parquet":
         return f"read_parquet({files}, hive_partitioning=false, union_by_name=true)"
-    types = f"{{{', '.join(f'{text(one)}: {text(_type(connection, kind))}' for one, kind in table.columns.items())}}}"
+    keys = _keys(connection, files) if table.format == "jsonl" else {}
+    named = {keys.get(name.lower(), name): _type(connection, kind) for name, kind in table.columns.items()}
+    types = f"{{{', '.join(f'{text(name)}: {text(kind)}' for name, kind in named.items())}}}"
     if table.format == "jsonl":
         return f"read_json({files}, format='newline_delimited', columns={types}, hive_partitioning=false)"
     delimiter, header = table.delimiter, table.header
@@ -83,6 +85,15 @@ def relation(connection: duckdb.DuckDBPyConnection, table: TableFiles) -> str:
         f"read_csv({files}, auto_detect=false, header={header}, delim={text(delimiter)}, quote='\"', escape='\"', "
         f"columns={types}, null_padding=false, hive_partitioning=false)"
     )
+
+
+def _keys(connection: duckdb.DuckDBPyConnection, files: str) -> Mapping[str, str]:
+    """The keys of JSON lines as they are written, by their lower case: catalogs such as Glue know no other."""
+    query = f"DESCRIBE FROM read_json({files}, format='newline_delimited', hive_partitioning=false)"
+    try:
+        return {name.lower(): name for name, *_ in connection.execute(query).fetchall()}
+    except duckdb.Error:
+        return {}
 
 
 def sniff(connection: duckdb.DuckDBPyConnection, name: str, file: Path, rows: int) -> dict[str, Any]:
