@@ -379,7 +379,7 @@ def _is_of_many(job: Job) -> bool:
 
 def _of_many(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Such a job without what may be another party's: tables, places, policies, results, failures and logs."""
-    hidden = {"parameters": {}, "result": {}, "output": None, "log": None}
+    hidden: dict[str, Any] = {"parameters": {}, "result": {}, "output": None, "log": None}
     stages = [{**one, **hidden, "failure": one["failure"] and _ELSEWHERE} for one in shown["stages"]]
     return {**shown, "request": {}, "stages": stages}
 

@@ -335,6 +335,12 @@ def require(connection: Connection, membership: Membership) -> None:
     _standing(connection, membership.owner, MEMBERSHIP, membership.id, (ACTIVE,))
 
 
+def require_members(connection: Connection, collaboration: Collaboration, accounts: Iterable[str]) -> None:
+    """NotAMember unless all these accounts are ACTIVE members by now, within a transaction."""
+    for account in accounts:
+        _standing(connection, Owner(account, collaboration.region), MEMBER, collaboration.id, (ACTIVE,))
+
+
 def _standing(connection: Connection, owner: Owner, kind: str, id: str, statuses: Sequence[str]) -> Resource:
     """A row within a transaction; NotAMember if it stands otherwise by now."""
     try:

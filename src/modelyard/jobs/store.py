@@ -324,6 +324,16 @@ def stop(connection: Connection, owner: Owner, kind: str, id: str) -> None:
     connection.execute(update(jobs).where(*owned, live).values(status=Status.STOPPING))
 
 
+def request(connection: Connection, owner: Owner, kind: str, id: str) -> Mapping[str, Any]:
+    """What a job was asked for, within a transaction; NotFound if it is not there."""
+    owned = (jobs.c.account == owner.account, jobs.c.region == owner.region, jobs.c.kind == kind, jobs.c.id == id)
+    found = connection.execute(select(jobs.c.request).where(*owned)).scalar()
+    if found is None:
+        raise NotFound(id)
+    document: Mapping[str, Any] = orjson.loads(found)
+    return document
+
+
 def now() -> int:
     """Milliseconds since the epoch."""
     return int(time.time() * 1000)

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from modelyard.collaborations import audit
+from modelyard.collaborations import audit, parties
 from modelyard.collaborations.audit import Entry
-from modelyard.collaborations.parties import Collaboration, Membership
+from modelyard.collaborations.parties import Collaboration, Membership, NotAMember
 from modelyard.jobs import resources, tags
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import Job, NotFound, Owner, Resource, Stage, Status
@@ -90,6 +90,12 @@ def facts(job: Job) -> dict[str, Any]:
     return settled
 
 
+def concerned(settled: Mapping[str, Any]) -> set[str]:
+    """The accounts that ask, whose tables or algorithm are used, and that receive what comes of it."""
+    others = {settled.get("provider"), settled.get("receiver")} - {None}
+    return {settled["actor"], *settled["tables"].values(), *others}
+
+
 def failed(job: Job) -> tuple[str, str] | None:
     """Why a job failed, as a code and a sentence; None if it did not.
 
@@ -135,11 +141,15 @@ async def create(
 ) -> None:
     """Accepts a job, with the resources that it makes, its tags and its audit entries.
 
-    A Fault if one of those that it `needs` is gone by then.
+    A Fault if one of those that it `needs` is gone by then, or a member whom it concerns.
     """
     check_tags(request)
 
     def work(connection: Connection) -> None:
+        try:
+            parties.require_members(connection, membership.collaboration, concerned(settled))
+        except NotAMember:
+            raise conflict("A member who is concerned by this has left the collaboration meanwhile") from None
         for one in needs:
             _require(connection, one)
         for one in made:

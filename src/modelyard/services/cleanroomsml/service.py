@@ -11,6 +11,7 @@ from modelyard.services.cleanroomsml.channels import Channels
 from modelyard.services.cleanroomsml.configurations import Configurations
 from modelyard.services.cleanroomsml.export_jobs import ExportJobs
 from modelyard.services.cleanroomsml.inference_jobs import InferenceJobs
+from modelyard.services.cleanroomsml.leaving import end_what_concerns
 from modelyard.services.cleanroomsml.tagging import Tagging
 from modelyard.services.cleanroomsml.trained_models import TrainedModels
 from modelyard.storage.buckets import AccessDenied
@@ -25,6 +26,7 @@ def cleanroomsml(backend: Backend) -> Service:
     algorithms, associations = Algorithms(backend), Associations(backend)
     channels, models = Channels(backend), TrainedModels(backend)
     inference_jobs, export_jobs = InferenceJobs(backend), ExportJobs(backend)
+    backend.parties.at_leaving(end_what_concerns)
     handlers: dict[str, Handler] = {
         "put_ml_configuration": configurations.put,
         "get_ml_configuration": configurations.get,
