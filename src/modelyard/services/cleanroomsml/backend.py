@@ -145,11 +145,10 @@ def require_own_role(call: Call, role: str, member: str = "roleArn") -> None:
 
 
 def require_payer(backend: Backend, membership: Membership, kind: str, given: str | None, member: str) -> None:
-    """A Fault unless whoever pays for a kind of work is an active member, and the one that the request names."""
-    payer = backend.parties.payer(membership.collaboration, kind)
-    if payer is None:
+    """A Fault unless somebody who pays for a kind of work is an active member, and the one that the request names."""
+    if backend.parties.payer(membership.collaboration, kind) is None:
         raise conflict(f"The member who pays for {kind} has not joined the collaboration, or has left it")
-    if given not in (None, payer.owner.account):
+    if given is not None and backend.parties.payer(membership.collaboration, kind, given) is None:
         raise invalid(member, f"account {given} does not pay for {kind} in this collaboration")
 
 
