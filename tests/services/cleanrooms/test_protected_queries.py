@@ -14,7 +14,7 @@ from tests.services.cleanrooms.test_collaborations import refusal
 from tests.services.cleanrooms.test_templates import write
 
 from modelyard.app import Application
-from modelyard.jobs.model import Owner
+from modelyard.jobs.model import Owner, Status
 
 TO_SHOP = {"outputConfiguration": {"member": {"accountId": SHOP}}}
 TO_BANK = {"outputConfiguration": {"s3": {"resultFormat": "CSV", "bucket": "bank-results", "keyPrefix": "out"}}}
@@ -288,6 +288,23 @@ def test_several_receivers_get_a_copy_each(working: Room) -> None:
     assert working.application.buckets.owner("shop-results") == SHOP
     kept = working.application.places.folder(f"modelyard://queries/{done['id']}")
     wait_for(lambda: not kept.exists())
+
+
+def test_a_place_of_another_member_is_told_to_nobody(room: Room) -> None:
+    room.open()
+    deliver_to_shop(room)
+    id = room.ask(resultConfiguration=TO_SHOP)["id"]
+
+    async def fail() -> None:
+        (claim,) = await room.application.store.claim(2)
+        await room.application.store.begin(claim, 1, 0)
+        await room.application.store.end(claim, Status.FAILED, f"not written to s3://shop-results/{id}: full")
+
+    room.loop.run(fail())
+    failed = stands(room, id)
+    assert failed["status"] == "FAILED"
+    assert SHOP in failed["error"]["message"]
+    assert "shop-results" not in repr(failed)
 
 
 @pytest.mark.slow

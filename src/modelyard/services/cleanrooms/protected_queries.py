@@ -211,7 +211,7 @@ class ProtectedQueries:
             "status": _status(job),
             "statistics": took,
             "result": {"output": _output(found)} if job.status is Status.COMPLETED else None,
-            "error": {"code": "QUERY_FAILED", "message": job.failure} if job.failure else None,
+            "error": {"code": "QUERY_FAILED", "message": _failure(found, job.failure)} if job.failure else None,
             **{member: found.document.get(member) for member in (*_ECHOED, "resultConfiguration")},
         }
 
@@ -233,6 +233,14 @@ def _output(found: Resource) -> dict[str, Any]:
     if len(deliveries) == 1:
         return {"s3": places[0]} if places else {"memberList": members}
     return {"distribute": {"s3": places[0] if places else None, "memberList": members}}
+
+
+def _failure(found: Resource, failure: str) -> str:
+    """Why a query failed; where another member's place could not be written, not where that is."""
+    foreign = [one["account"] for one in found.document["deliveries"] if not one["location"]]
+    if foreign and "s3://" in failure:
+        return f"The result could not be delivered; look at the places of {', '.join(foreign)}"
+    return failure
 
 
 def _finish(connection: Connection, job: Job) -> None:
