@@ -116,6 +116,7 @@ def serve(host: str, allow_remote: bool, **settings: Any) -> None:
             "checked without a keys file. Make keys with modelyard keys add, listen on 127.0.0.1, or say "
             "--allow-remote if all who reach it may do everything."
         )
+    _import_botocore_alone()
     from modelyard.app import CannotListen, DataFolderTaken
     from modelyard.app import serve as run
     from modelyard.storage.endpoint import BadEndpoint
@@ -125,6 +126,17 @@ def serve(host: str, allow_remote: bool, **settings: Any) -> None:
         run(Settings(host=host, **settings))
     except (DataFolderTaken, CannotListen, BadEndpoint, BadKeys) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _import_botocore_alone() -> None:
+    """Without AWS's library in C, which it loads where it finds it, for signatures that a server does not make.
+
+    That would be a tenth of the server's start. None in the place of a module says that there is none.
+    """
+    sys.modules["awscrt.auth"] = None  # type: ignore[assignment]
+    import botocore.compat  # noqa: F401
+
+    del sys.modules["awscrt.auth"]
 
 
 @main.command()
