@@ -183,10 +183,12 @@ class TestExports:
         left = {e.left for e in server.audit(SHOP, room.collaboration) if e.action == "delivery"}
         assert left == {f"the model's MODEL and OUTPUT to account {SHOP}"}
 
-    def test_need_the_providers_word(self, room: Room, model: str) -> None:
+    def test_need_the_providers_word(self, room: Room, server: Server, model: str) -> None:
         with pytest.raises(room.ml(BANK).exceptions.AccessDeniedException, match="allows no exports"):
             room.export(model)
         assert room.exports(model) == []
+        entry = server.audit(SHOP, room.collaboration)[-1]
+        assert (entry.action, entry.actor, entry.used) == ("refused", BANK, room.association)
 
     def test_need_a_receiver_that_may(self, open_room: Open, server: Server) -> None:
         room, model = exporting(open_room, server)

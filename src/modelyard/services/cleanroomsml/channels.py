@@ -172,7 +172,7 @@ class Channels:
             membership.owner, CHANNEL, id, None, KEPT, {"arn": arn}, membership.arn, membership.collaboration.arn
         )
         stage = query_stage(id, judged.allowed, judged.locations, settled["format"], folder, self._backend.slots)
-        entries = uses.entries(settled, "query", rule=" ".join(judged.allowed.rules))
+        entries = uses.entries(settled, "query", _rules(judged))
         await create(
             self._backend,
             membership,
@@ -226,6 +226,12 @@ def require_association(found: Record, association: str) -> None:
         raise invalid("mlInputChannelArn", f"{found.arn} was made for {made_for}, not for {association}")
 
 
+def _rules(judged: Judged) -> dict[str, str]:
+    """The sentences on each table, by its name."""
+    said = judged.allowed.rules
+    return {name: " ".join(one for one in said if one.startswith(f"{name}: ")) for name in judged.tables}
+
+
 def _summary(found: Record) -> dict[str, Any]:
     return {
         "createTime": moment(found.job.created),
@@ -243,5 +249,5 @@ def _summary(found: Record) -> dict[str, Any]:
 def _ended(connection: Connection, job: Job) -> None:
     uses.ended(connection, job)
     if job.status is Status.COMPLETED:
-        told = {"amount": job.stages[0].result.get("records"), "unit": "rows"}
+        told: dict[str, Any] = {"amount": job.stages[0].result.get("records"), "unit": "rows"}
         audit.add(connection, *uses.entries(facts(job), "channel", **told))

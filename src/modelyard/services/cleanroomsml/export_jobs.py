@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/cleanrooms-ml/latest/APIReference/API_StartTrainedMo
 from typing import Any
 
 from modelyard.collaborations import arns
+from modelyard.collaborations.audit import Entry
 from modelyard.collaborations.parties import Membership
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs import resources
@@ -36,6 +37,7 @@ from modelyard.services.cleanroomsml.records import (
     status_details,
 )
 from modelyard.wire.endpoint import Call, quick
+from modelyard.wire.errors import Fault
 
 RECEIVE = "CAN_RECEIVE_MODEL_OUTPUT"
 
@@ -84,8 +86,7 @@ class ExportJobs:
         association = associations.find(backend, collaboration, model.facts["association"])
         policy = associations.policy(association, "trainedModelExports")
         if policy is None:
-            arn, account = association.document["arn"], association.owner.account
-            raise denied(f"The privacy configuration of {arn}, of account {account}, allows no exports")
+            raise await self._refused(membership, model, association)
         to = receiver(backend, collaboration, request["outputConfiguration"], RECEIVE)
         id, account = arns.new_id(), membership.owner.account
         taken = [facts(job)["place"] for job in running(backend, membership.owner, EXPORT)]
@@ -113,6 +114,14 @@ class ExportJobs:
         new = resources.new(membership.owner, EXPORT, id, None, KEPT, document, base, collaboration.arn)
         entries, needs = uses.entries(settled, "export"), [association, model.resource]
         await create(backend, membership, [new], EXPORT, id, request, settled, stages, needs, entries=entries)
+
+    async def _refused(self, membership: Membership, model: Record, association: Resource) -> Fault:
+        """The answer where a provider lets nothing out, who finds it in its log."""
+        arn, account = association.document["arn"], association.owner.account
+        rule = f"The privacy configuration of {arn}, of account {account}, allows no exports"
+        asker, room = membership.owner.account, membership.collaboration.id
+        await self._backend.audit.record(Entry(room, account, asker, "refused", model.arn, used=arn, rule=rule))
+        return denied(rule)
 
 
 def _within(collaboration: str, model: str) -> str:

@@ -15,17 +15,24 @@ DELIVERY = "delivery"
 """What the stage is called that puts what leaves the room where the receiver wants it."""
 
 
-def entries(settled: Mapping[str, Any], action: str, **told: Any) -> list[Entry]:
+def entries(settled: Mapping[str, Any], action: str, rules: Mapping[str, str] = {}, **told: Any) -> list[Entry]:
     """An entry for each account's table, and for the algorithm, that a job uses.
 
     settled: the job's facts: `collaboration` (an id), `actor`, `arn`, `tables` (owner by name), `association` (its ARN)
-    and its `provider`, if it uses one.
+    and its `provider`, if it uses one. rules: what let it be done, by table.
     """
     used = list(settled["tables"].items())
     if settled.get("provider"):
         used.append((settled["association"], settled["provider"]))
     return [
-        Entry(settled["collaboration"], account, settled["actor"], action, settled["arn"], used=name, **told)
+        Entry(
+            settled["collaboration"],
+            account,
+            settled["actor"],
+            action,
+            settled["arn"],
+            **{"used": name, "rule": rules.get(name, ""), **told},
+        )
         for name, account in used
     ]
 
@@ -39,7 +46,7 @@ def ended(connection: Connection, job: Job) -> None:
         audit.add(connection, *entries(settled, "failed", rule=why[0]))
     for stage in job.stages:
         if stage.status is Status.COMPLETED and (left := _left(stage.stage.name, settled)):
-            told = {"left": left, "amount": stage.result.get("bytes"), "unit": "bytes"}
+            told: dict[str, Any] = {"left": left, "amount": stage.result.get("bytes"), "unit": "bytes"}
             audit.add(connection, *entries(settled, DELIVERY, **told))
 
 
