@@ -1,6 +1,7 @@
 # make install   a virtual environment in .venv with everything; again only when pyproject.toml or constraints.txt change
 # make demo      train on the AWS API graph through boto3, and ask the model: a few minutes
 # make demo-language   build a small language model, teach it through boto3, and ask it: some minutes
+# make demo-cleanroom   two parties train a model on data that neither shows the other, through boto3: a minute
 # make serve     the server on http://127.0.0.1:8080, its data in .modelyard
 # make test      all tests          make check   linters and types
 # make bench     all benchmarks, about an hour      make docs   the generated pages
@@ -14,7 +15,7 @@ TEST_ARGS ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo demo-language serve test check bench docs
+.PHONY: install demo demo-language demo-cleanroom serve test check bench docs
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -33,6 +34,9 @@ demo: $(STAMP)
 
 demo-language: $(STAMP)
 	$(BIN)/python examples/demo_language.py
+
+demo-cleanroom: $(STAMP)
+	$(BIN)/python examples/demo_cleanroom.py
 
 serve: $(STAMP)
 	$(BIN)/modelyard serve
