@@ -62,10 +62,10 @@ def check_aggregation(bound: Bound, asker: str) -> Sequence[str]:
 
 def _check_clauses(select: exp.Select, bound: Bound) -> None:
     outputs = [item.this for item in select.expressions]
-    if not any(_has_aggregate(item) for item in outputs):
-        raise Refused("AGGREGATE_REQUIRED", "Queries of tables with AGGREGATION rules select at least one aggregate.")
     for item in outputs:
         _check_value(item, bound, "SELECT", aggregates=True)
+    if not any(_has_aggregate(item) for item in outputs):
+        raise Refused("AGGREGATE_REQUIRED", "Queries of tables with AGGREGATION rules select at least one aggregate.")
     if where := select.args.get("where"):
         _check_filter(where.this, bound, "WHERE", aggregates=False)
     for item in select.args["group"].expressions if select.args.get("group") else []:

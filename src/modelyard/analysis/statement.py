@@ -75,7 +75,7 @@ def parse(sql: str) -> exp.Query:
 
 
 def write(tree: exp.Query) -> str:
-    """A judged tree as DuckDB's text: every name quoted, no comments. Refused where DuckDB has no words for it."""
+    """A judged tree as DuckDB's text, every name quoted; the tree is used up. Refused where DuckDB lacks the words."""
     sql = _generated(tree)
     if _has_control_characters(sql):
         raise Refused("SYNTAX", "A text in the query holds control characters. Write it without them.")
@@ -120,7 +120,7 @@ def _place(error: Exception) -> str:
 
 def _generated(tree: exp.Query) -> str:
     try:
-        return tree.sql("duckdb", identify=True, comments=False, unsupported_level=ErrorLevel.RAISE)
+        return tree.sql("duckdb", identify=True, comments=False, unsupported_level=ErrorLevel.RAISE, copy=False)
     except (SqlglotError, ValueError):
         raise Refused(
             "NOT_UNDERSTOOD", "The query uses words that the engine has none for. Use simpler ones."
