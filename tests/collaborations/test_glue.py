@@ -66,6 +66,13 @@ def test_a_parquet_table_is_read_without_what_queries_cannot_read(catalog: Any) 
     assert (found.format, found.columns) == ("parquet", {"email": "VARCHAR", "visits": "INTEGER"})
 
 
+def test_a_partitioned_table_has_the_columns_that_folders_are_named_by(catalog: Any) -> None:
+    put(catalog, "visits", PARQUET, {"email": "string"}, PartitionKeys=[{"Name": "day", "Type": "date"}])
+    found = find("visits")
+    assert found is not None
+    assert (found.columns, found.options) == ({"email": "VARCHAR", "day": "DATE"}, {"partitions": ["day"]})
+
+
 def test_json_is_lines(catalog: Any) -> None:
     put(catalog, "logs", "org.openx.data.jsonserde.JsonSerDe", {"id": "bigint"})
     found = find("logs")
@@ -82,7 +89,6 @@ def test_what_is_not_there_is_none(catalog: Any) -> None:
     [
         ("org.apache.hadoop.hive.ql.io.orc.OrcSerde", {"id": "int"}, {}, "none of CSV, Parquet and JSON"),
         (CSV, {"id": "struct<a:int>"}, {}, "'id' has a type that CSV cannot have"),
-        (PARQUET, {"id": "int"}, {"PartitionKeys": [{"Name": "day", "Type": "date"}]}, "partitioned"),
         (PARQUET, {"id": "int"}, {"storage": {"Location": "hdfs://name/clients"}}, "is none in S3"),
     ],
 )

@@ -86,6 +86,7 @@ def test_the_task_is_told_no_name_of_a_column_that_is_not_allowed() -> None:
         "allowed": ("email", "income"),
         "header": True,
         "delimiter": ";",
+        "partitions": [],
     }
     parquet = replace(CLIENTS, format="parquet", options={})
     stage = query_stage("run", ALLOWED, {"clients": parquet}, "CSV", "s3://bank/out", slots=64)

@@ -81,16 +81,16 @@ def _location(account: str, table: Mapping[str, Any]) -> Location:
     uri = storage.get("Location", "")
     if not uri.startswith(_S3):
         raise GlueError(f"its location {uri[:200]!r} is none in S3")
-    if table.get("PartitionKeys"):
-        raise GlueError("it is partitioned; register its folder without partition keys, or name one partition's folder")
     format = _format(table)
     columns = _columns(storage.get("Columns", ()), format)
+    partitions = _columns(table.get("PartitionKeys", ()), format)
+    options = _options(table) if format == "csv" else {}
     return Location(
         uri="s3://" + uri.partition("://")[2].rstrip("/"),
         format=format,
-        columns=columns,
+        columns={**columns, **partitions},
         owner=account,
-        options=_options(table) if format == "csv" else {},
+        options={**options, "partitions": list(partitions)} if partitions else options,
     )
 
 

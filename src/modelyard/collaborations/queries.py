@@ -189,13 +189,14 @@ def _described(location: Location) -> dict[str, Any]:
 
     CSV needs a type for each of its columns, hence such a column is called by its number there.
     """
-    columns = {}
+    columns, partitions = {}, location.options.get("partitions", ())
     for number, (name, type) in enumerate(location.columns.items(), 1):
         if name.lower() in location.allowed:
             columns[name] = type
-        elif location.format == "csv":
+        elif location.format == "csv" and name not in partitions:
             columns[f"({number})"] = type
-    return {"format": location.format, "columns": columns, "allowed": location.allowed, **location.options}
+    options = {**location.options, "partitions": [name for name in partitions if name in columns]}
+    return {"format": location.format, "columns": columns, "allowed": location.allowed, **options}
 
 
 def _parameter(declared: Mapping[str, str]) -> Parameter:

@@ -26,7 +26,8 @@ class Location:
     """Where a table's data lies.
 
     uri: a folder or a file, `s3://`. format: one of FORMATS. columns: all of them, in order, with DuckDB's types.
-    owner: the account whose table it is. options: of CSV, `header` (bool) and `delimiter` (str).
+    owner: the account whose table it is. options: of CSV, `header` (bool) and `delimiter` (str); where the names of
+    folders are `name=value`, `partitions`, which lists those columns.
     allowed: the columns that exist for queries, in lower case; columns of the files differ in their case at most.
     """
 

@@ -107,10 +107,11 @@ class Schemas:
     def _described(self, association: Resource, collaboration: Collaboration) -> dict[str, Any]:
         table = self._backend.tables.table(association)
         columns = [{"name": name, "type": glue_type(type)} for name, type in table.columns.items()]
+        partitions = [name.lower() for name in self._backend.tables.place(association).options.get("partitions", ())]
         return {
             **self._summary(association, collaboration),
             "columns": columns,
-            "partitionKeys": [],
+            "partitionKeys": [one for one in columns if one["name"] in partitions],
             "description": association.document.get("description", ""),
             "schemaStatusDetails": [self._status(association, collaboration, purpose) for purpose in Purpose],
             "schemaTypeProperties": {"configuredTableAssociation": {"configuredTableAssociationId": association.id}},

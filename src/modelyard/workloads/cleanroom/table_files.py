@@ -26,6 +26,7 @@ class TableFiles:
 
     columns: all of them, in order, with DuckDB's types; of CSV, one that begins with "(" is known by its place alone.
     allowed: those that a query may see, whatever their case. header, delimiter: CSV's, None to find out.
+    partitions: columns that no file holds, but the names of folders do, `name=value`.
     """
 
     name: str
@@ -35,11 +36,17 @@ class TableFiles:
     allowed: Sequence[str]
     header: bool | None = None
     delimiter: str | None = None
+    partitions: Sequence[str] = ()
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        """The columns that the files hold themselves."""
+        return {name: kind for name, kind in self.columns.items() if name not in self.partitions}
 
 
 def table_files(name: str, path: Path, described: Mapping[str, Any]) -> TableFiles:
     """A table from its description in a task's parameters and the folder or file where it lies."""
-    options = {word: described[word] for word in ("header", "delimiter") if word in described}
+    options = {word: described[word] for word in ("header", "delimiter", "partitions") if word in described}
     return TableFiles(
         name, files_of(name, path), described["format"], described["columns"], described["allowed"], **options
     )
@@ -68,13 +75,14 @@ def files_of(name: str, path: Path) -> Sequence[Path]:
 def relation(connection: duckdb.DuckDBPyConnection, table: TableFiles) -> str:
     """What stands in FROM to read a table; its columns have their types. InputError where a file is not like it."""
     files = f"[{', '.join(text(str(one)) for one in table.files)}]"
+    folders = _folders(connection, table)
     if table.format == "parquet":
-        return f"read_parquet({files}, hive_partitioning=false, union_by_name=true)"
+        return f"read_parquet({files}, {folders}, union_by_name=true)"
     keys = _keys(connection, files) if table.format == "jsonl" else {}
-    named = {keys.get(name.lower(), name): _type(connection, kind) for name, kind in table.columns.items()}
+    named = {keys.get(name.lower(), name): _type(connection, kind) for name, kind in table.held.items()}
     types = f"{{{', '.join(f'{text(name)}: {text(kind)}' for name, kind in named.items())}}}"
     if table.format == "jsonl":
-        return f"read_json({files}, format='newline_delimited', columns={types}, hive_partitioning=false)"
+        return f"read_json({files}, format='newline_delimited', columns={types}, {folders})"
     delimiter, header = table.delimiter, table.header
     if delimiter is None or header is None:
         sniffed = sniff(connection, table.name, table.files[0], DIALECT_ROWS)
@@ -83,8 +91,16 @@ def relation(connection: duckdb.DuckDBPyConnection, table: TableFiles) -> str:
         _check_header(connection, table, file, delimiter)
     return (
         f"read_csv({files}, auto_detect=false, header={header}, delim={text(delimiter)}, quote='\"', escape='\"', "
-        f"columns={types}, null_padding=false, hive_partitioning=false)"
+        f"columns={types}, null_padding=false, {folders})"
     )
+
+
+def _folders(connection: duckdb.DuckDBPyConnection, table: TableFiles) -> str:
+    """How the names of folders are read."""
+    if not table.partitions:
+        return "hive_partitioning=false"
+    kinds = ", ".join(f"{text(one)}: {_type(connection, table.columns[one])}" for one in table.partitions)
+    return f"hive_partitioning=true, hive_types={{{kinds}}}"
 
 
 def _keys(connection: duckdb.DuckDBPyConnection, files: str) -> Mapping[str, str]:
@@ -134,7 +150,7 @@ def _type(connection: duckdb.DuckDBPyConnection, word: str) -> str:
 
 def _check_header(connection: duckdb.DuckDBPyConnection, table: TableFiles, file: Path, delimiter: str) -> None:
     """A CSV file's columns are told by their places: those that are allowed must be called so there."""
-    types = ", ".join(f"'{place}': 'VARCHAR'" for place in range(len(table.columns)))
+    types = ", ".join(f"'{place}': 'VARCHAR'" for place in range(len(table.held)))
     query = (
         f"FROM read_csv({text(str(file))}, auto_detect=false, header=false, all_varchar=true, "
         f"delim={text(delimiter)}, quote='\"', escape='\"', ignore_errors=true, null_padding=true, "
@@ -144,7 +160,7 @@ def _check_header(connection: duckdb.DuckDBPyConnection, table: TableFiles, file
         first = connection.execute(query).fetchone() or ()
     except duckdb.Error:
         first = ()
-    for place, name in enumerate(table.columns):
+    for place, name in enumerate(table.held):
         told = (first[place] or "").strip().lower() if place < len(first) else ""
         if not name.startswith("(") and told != name.lower():
             reason = f"does not call its column {place + 1} {name}, as the table does"
