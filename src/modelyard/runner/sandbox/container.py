@@ -62,16 +62,26 @@ class Container:
         self._output = output
         self._by = by
         self._started: Future[Running] = Future()
+        self._over = Event()
         self._ended = Event()
+        self._threads: list[Thread] = []
         self._status = 0
         self._exceeded: Exceeded | None = None
         self._gate: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self._asking = Lock()
 
     def __enter__(self) -> Self:
-        runtime = RUNTIMES[self._by or isolation()]
-        Thread(target=self._run, args=(runtime,), daemon=True, name=f"container {self._program.name}").start()
-        self._running = self._started.result()
+        said, saying = os.pipe()
+        Thread(target=self._run, args=(RUNTIMES[self._by or isolation()], saying), daemon=True).start()
+        try:
+            self._running = self._started.result()
+        except BaseException:
+            os.close(said)
+            raise
+        self._threads = [Thread(target=self._read, args=(said,)), Thread(target=self._watch)]
+        for thread in self._threads:
+            thread.daemon = True
+            thread.start()
         return self
 
     def __exit__(
@@ -127,43 +137,39 @@ class Container:
         """Whether the container was killed because of what it wrote."""
         return self._exceeded == "disk"
 
-    def _run(self, runtime: Callable[[Program, int], Running]) -> None:
-        """The container's whole life, in a thread of its own: what it starts may depend on the thread."""
-        said, saying = os.pipe()
+    def _run(self, runtime: Callable[[Program, int], Running], saying: int) -> None:
+        """Starts the program and waits for it, in a thread of its own: the program ends with this thread, which may see
+        other files than the rest of us by then, and therefore starts no other thread.
+        """
         try:
-            try:
-                running = runtime(self._program, saying)
-            finally:
-                os.close(saying)
+            running = runtime(self._program, saying)
         except BaseException as error:
-            os.close(said)
             self._started.set_exception(error)
             return
-        over = Event()
-        reader = Thread(target=self._read, args=(said,), daemon=True)
-        watcher = Thread(target=self._watch, args=(running, over), daemon=True)
-        for thread in (reader, watcher):
-            thread.start()
+        finally:
+            os.close(saying)
         self._started.set_result(running)
         self._status = running.wait()
-        over.set()
-        reader.join()
-        watcher.join()
-        if running.out_of_memory():
-            self._exceeded = "memory"
-        running.close()
-        self._ended.set()
+        self._over.set()
 
     def _read(self, said: int) -> None:
         with os.fdopen(said, "rb", buffering=0) as stream:
             while piece := stream.read(_PIECE):
                 self._output(piece)
 
-    def _watch(self, running: Running, over: Event) -> None:
+    def _watch(self) -> None:
+        """Looks after the program until it has ended, and tidies up."""
+        running = self._running
         unlooked = running.out_of_memory() is None
-        self._exceeded = watch(self._program, running.root, over, memory=unlooked)
+        self._exceeded = watch(self._program, running.root, self._over, memory=unlooked)
         if self._exceeded is not None:
             running.kill()
+        self._over.wait()
+        self._threads[0].join()
+        if running.out_of_memory():
+            self._exceeded = "memory"
+        running.close()
+        self._ended.set()
 
     def _gate_open(self) -> socket.socket:
         """The way into the container's network; it is opened by the first who wants to go in."""
