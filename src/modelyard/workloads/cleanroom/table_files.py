@@ -153,7 +153,7 @@ def _check_header(connection: duckdb.DuckDBPyConnection, table: TableFiles, file
     types = ", ".join(f"'{place}': 'VARCHAR'" for place in range(len(table.held)))
     query = (
         f"FROM read_csv({text(str(file))}, auto_detect=false, header=false, all_varchar=true, "
-        f"delim={text(delimiter)}, quote='\"', escape='\"', ignore_errors=true, null_padding=true, "
+        f"delim={text(delimiter)}, quote='\"', escape='\"', parallel=false, ignore_errors=true, "
         f"columns={{{types}}}) LIMIT 1"
     )
     try:
