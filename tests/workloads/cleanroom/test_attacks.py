@@ -343,7 +343,10 @@ def test_a_log_steers_no_terminal(attack: Any) -> None:
     assert log.isascii()
 
 
-def test_an_image_without_a_program_fails_the_job(attack: Any) -> None:
-    result, _ = attack("", entrypoint=["/no/such/program"])
+@pytest.mark.parametrize(
+    ("entrypoint", "code"), [(["/no/such/program"], "CONTAINER_EXITED_NON_ZERO"), ([], "IMAGE_NOT_USABLE")]
+)
+def test_an_image_without_a_program_fails_the_job(entrypoint: list[str], code: str, attack: Any) -> None:
+    result, _ = attack("", entrypoint=entrypoint, arguments=[])
 
-    assert result["failure"]["code"] == "CONTAINER_EXITED_NON_ZERO"
+    assert result["failure"]["code"] == code

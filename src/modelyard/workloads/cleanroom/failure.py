@@ -1,6 +1,7 @@
 """What a party's container did wrong. It ends the job, and neither its logs nor what was finished before."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from modelyard.runner.sandbox import Container
@@ -20,6 +21,15 @@ class Failure(Exception):
     def told(self) -> dict[str, Any]:
         """As the task's result tells it."""
         return {"code": self.code, "message": self.message}
+
+
+@contextmanager
+def usable() -> Iterator[None]:
+    """Making a container in it is a Failure where the image holds nothing that could start."""
+    try:
+        yield
+    except ValueError as error:
+        raise Failure("IMAGE_NOT_USABLE", f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 
 
 def check(containers: Mapping[str, Container]) -> bool:

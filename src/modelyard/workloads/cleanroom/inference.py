@@ -20,7 +20,7 @@ from modelyard.workloads.cleanroom import artifacts, opt_ml
 from modelyard.workloads.cleanroom.answers import Answers, Budget, OutputTooLarge
 from modelyard.workloads.cleanroom.container_log import ContainerLog
 from modelyard.workloads.cleanroom.endpoint import Endpoint
-from modelyard.workloads.cleanroom.failure import Failure, ended
+from modelyard.workloads.cleanroom.failure import Failure, ended, usable
 from modelyard.workloads.cleanroom.log_policy import LogPolicy
 from modelyard.workloads.cleanroom.payloads import Splitter
 from modelyard.workloads.cleanroom.transform import Bad, Stopping, Transform
@@ -33,8 +33,9 @@ WATCH_SECONDS = 0.1
 REPORT_SECONDS = 1.0
 MOST_REASONS = 3
 """Files whose failures a message tells."""
-FIRST_PING_SECONDS = 0.02
 PING_SECONDS = 1.0
+FIRST_PINGS = (10.0, 0.05)
+"""So many seconds it is asked so often: most containers are healthy by then."""
 DEFAULT_PAYLOAD = 6
 MOST_PAYLOAD = 100
 """MB: of one request, and of all that one container gets at once."""
@@ -62,9 +63,9 @@ def run(context: Context) -> dict[str, Any]:
     `loggers` that the policy names. What is finished stays in `state`, and is not asked again.
 
     Result: `digest`, `isolation`, `records`, `bytes` (of `out/`), `logs` (the accounts with a log), and where the
-    container did wrong `failure`: `code` (CONTAINER_UNHEALTHY, CONTAINER_EXITED_NON_ZERO, MEMORY_EXCEEDED,
-    INVOCATION_FAILED, PAYLOAD_TOO_LARGE, OUTPUT_TOO_LARGE) and `message` (ours alone, for everyone). After
-    OUTPUT_TOO_LARGE `out/` is empty.
+    container did wrong `failure`: `code` (IMAGE_NOT_USABLE, CONTAINER_UNHEALTHY, CONTAINER_EXITED,
+    CONTAINER_EXITED_NON_ZERO, MEMORY_EXCEEDED, INVOCATION_FAILED, PAYLOAD_TOO_LARGE, OUTPUT_TOO_LARGE) and `message`
+    (ours alone, for everyone). After OUTPUT_TOO_LARGE `out/` is empty.
 
     InputError if a policy cannot be understood; NoSandbox if nothing can isolate the container.
     """
@@ -145,16 +146,17 @@ class _Inference:
         self, name: str, names: Sequence[str], image: OpenedImage, log: ContainerLog, stack: ExitStack
     ) -> Container:
         """A container that serves the model."""
-        return Container(
-            image,
-            arguments=["serve"],
-            environment=opt_ml.inference_environment(self._parameters),
-            binds=[Bind(self._context.inputs["model"], f"{opt_ml.ROOT}/model"), *opt_ml.code(image)],
-            limits=opt_ml.limits(self._parameters, max(1, self._context.cores // len(names))),
-            name=f"{self._context.state.parent.name}-{name}",
-            output=stack.enter_context(log.reader(name)),
-            hostname=name,
-        )
+        with usable():
+            return Container(
+                image,
+                arguments=["serve"],
+                environment=opt_ml.inference_environment(self._parameters),
+                binds=[Bind(self._context.inputs["model"], f"{opt_ml.ROOT}/model"), *opt_ml.code(image)],
+                limits=opt_ml.limits(self._parameters, max(1, self._context.cores // len(names))),
+                name=f"{self._context.state.parent.name}-{name}",
+                output=stack.enter_context(log.reader(name)),
+                hostname=name,
+            )
 
     def _watch(
         self, working: Sequence[Future[None]], containers: Mapping[str, Container], endpoints: Iterable[Endpoint]
@@ -201,15 +203,14 @@ class _Inference:
 
     def _wait_until_healthy(self, name: str, endpoint: Endpoint) -> None:
         seconds = self._parameters.get("start_seconds", START_SECONDS)
-        deadline = time.monotonic() + seconds
-        pause = FIRST_PING_SECONDS
+        started = time.monotonic()
         while not endpoint.healthy():
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - started
+            if waited > seconds:
                 message = f"The container {name} did not answer /ping with status 200 within {seconds:,.0f} seconds."
                 raise Failure("CONTAINER_UNHEALTHY", message)
-            if self._stop.wait(pause):
+            if self._stop.wait(FIRST_PINGS[1] if waited < FIRST_PINGS[0] else PING_SECONDS):
                 raise Stopping
-            pause = min(pause * 1.5, PING_SECONDS)
 
     def _settings(self, told: Mapping[str, Any]) -> tuple[int, int]:
         """The requests at once and the MB of one: what the job says goes above what the container says."""

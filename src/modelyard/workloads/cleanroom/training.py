@@ -18,7 +18,7 @@ from modelyard.runner.context import Context, Stopped
 from modelyard.runner.sandbox import Container, OpenedImage, isolation, open_image
 from modelyard.workloads.cleanroom import artifacts, opt_ml
 from modelyard.workloads.cleanroom.container_log import ContainerLog
-from modelyard.workloads.cleanroom.failure import Failure, check
+from modelyard.workloads.cleanroom.failure import Failure, check, usable
 from modelyard.workloads.cleanroom.log_policy import LogPolicy
 from modelyard.workloads.cleanroom.metrics import Metrics
 from modelyard.workloads.cleanroom.opt_ml import Room
@@ -61,8 +61,9 @@ def run(context: Context) -> dict[str, Any]:
     Result: `digest` (of the image), `isolation` ("bubblewrap" | "podman"), `bytes` (of model and output), `skipped`
     (links, devices and such that were left out), `logs` (the accounts with a log), `metrics` (points, or None without
     a policy), and where the container did wrong `failure`: `code` (CONTAINER_EXITED_NON_ZERO, MEMORY_EXCEEDED,
-    MAX_RUNTIME_EXCEEDED, ARTIFACT_TOO_LARGE, VOLUME_FULL), `message` (ours alone, for everyone), `said` (account ->
-    the beginning of the container's failure file as that account's log policy shows it; nobody else may see it).
+    MAX_RUNTIME_EXCEEDED, IMAGE_NOT_USABLE, ARTIFACT_TOO_LARGE, VOLUME_FULL), `message` (ours alone, for everyone),
+    `said` (account -> the beginning of the container's failure file as that account's log policy shows it; nobody
+    else may see it).
 
     InputError if a policy or a regular expression cannot be understood; NoSandbox if nothing can isolate the container.
     """
@@ -98,17 +99,18 @@ def _train(context: Context, image: OpenedImage, rooms: Path, log: ContainerLog)
     with ExitStack() as stack:
         for host in hosts:
             room = _furnish(context, rooms / host, host, hosts, stack)
-            container = Container(
-                image,
-                arguments=_arguments(context.parameters),
-                environment=opt_ml.training_environment(context.parameters, host, hosts, cores),
-                binds=[*room.binds, *opt_ml.code(image)],
-                limits=opt_ml.limits(context.parameters, cores),
-                name=f"{context.state.parent.name}-{host}",
-                output=stack.enter_context(log.reader(host)),
-                entrypoint=context.parameters["entrypoint"],
-                hostname=host,
-            )
+            with usable():
+                container = Container(
+                    image,
+                    arguments=_arguments(context.parameters),
+                    environment=opt_ml.training_environment(context.parameters, host, hosts, cores),
+                    binds=[*room.binds, *opt_ml.code(image)],
+                    limits=opt_ml.limits(context.parameters, cores),
+                    name=f"{context.state.parent.name}-{host}",
+                    output=stack.enter_context(log.reader(host)),
+                    entrypoint=context.parameters["entrypoint"],
+                    hostname=host,
+                )
             containers[host] = stack.enter_context(container)
         try:
             _watch(context, containers)
