@@ -1,6 +1,9 @@
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +373,45 @@ class Handler(Handler):
 
     assert result["failure"]["code"] == "CONTAINER_EXITED_NON_ZERO"
     assert out == {}
+
+
+def test_a_killed_attempt_leaves_no_container_and_loses_no_finished_file(infer: Any, tmp_path: Path) -> None:
+    own = """
+def answer(body, headers):
+    print("asked", flush=True)
+    if b"second" in body and "SLOW" in os.environ:
+        time.sleep(600)
+    return 200, b"ok"
+"""
+    if (task := os.fork()) == 0:
+        with suppress(BaseException):
+            infer(server(own), "a\nfirst\n", "a\nsecond\n", environment={"SLOW": "yes"})
+        os._exit(0)
+    deadline = time.monotonic() + 60
+    while not any(tmp_path.glob("task-*/state/out/part-00000.csv.out")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert _running(tmp_path)
+    os.kill(task, signal.SIGKILL)
+    os.waitpid(task, 0)
+    while _running(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    infer.inputs = {name: tmp_path / name for name in ("image", "model", "channel")}
+    result, out, output = infer(server(own), number=2, policy={"containerLogs": [{"allowedAccountIds": [BANK]}]})
+
+    assert (result["records"], out) == (2, {"part-00000.csv.out": "ok\n", "part-00001.csv.out": "ok\n"})
+    assert (output / "logs" / f"{BANK}.log").read_text().count("asked") == 1
+
+
+def _running(folder: Path) -> list[str]:
+    """Processes that see the image of a test as their files."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/mountinfo"):
+        with suppress(OSError):
+            if f"{folder.name}/image/project" in path.read_text():
+                found.append(path.parent.name)
+    return found
 
 
 def _finished(infer: Any) -> bool:
