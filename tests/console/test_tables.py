@@ -99,3 +99,22 @@ def test_nothing_that_a_user_chose_steers_the_terminal_or_the_markup() -> None:
     listed = text(tables.jobs([job(id=evil, progress={"phase": evil})]))
     assert "\x1b" not in listed
     assert "[red]x[/red]" in listed
+
+
+def test_a_verdict_says_what_is_read_and_how_often_more() -> None:
+    allowed = {"allowed": True, "tables": ["clients"], "columns": ["income"], "rules": ["CUSTOM: any query"]}
+    lines = text(tables.verdict({**allowed, "budgets": {"clients": 3}})).splitlines()
+    assert lines[0] == "allowed; it reads clients and tells income"
+    assert lines[1:] == ["CUSTOM: any query", "clients may be used 3 more times"]
+
+
+def test_a_refusal_names_the_table_and_cannot_steer_the_terminal() -> None:
+    refused = {"allowed": False, "code": "SYNTAX", "table": "cli\x1b[2Jents", "reason": "no"}
+    assert text(tables.verdict(refused)).strip() == "refused by table cli\\x1b[2Jents: SYNTAX: no"
+    assert text(tables.verdict({**refused, "table": None})).strip() == "refused: SYNTAX: no"
+
+
+def test_tables_of_the_catalog_are_a_line_each() -> None:
+    found = {"database": "sales", "table": "clients", "format": "csv", "columns": {"a": "BIGINT", "b": "DATE"}}
+    (_, line) = text(tables.catalog([{**found, "uri": "s3://bank/clients"}])).splitlines()
+    assert line.split() == ["sales.clients", "csv", "a,", "b", "s3://bank/clients"]

@@ -22,6 +22,8 @@ from modelyard.storage.names import parts
 TEMPLATE = "analysis template"
 QUERY_SECONDS = 12 * 60 * 60
 """AWS's own limit of a query."""
+SPARE_SECONDS = 60
+"""How much longer the task would go on by itself: who looks after it ends it, and knows why."""
 SHARD_ROWS = 250_000
 CORES = 8
 """As many as a query keeps busy at most: on a large machine others get their turn."""
@@ -175,13 +177,13 @@ def query_stage(
         "format": format,
         "tables": {name: _described(tables[name]) for name in allowed.tables},
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2,
-        "seconds": QUERY_SECONDS,
+        "seconds": QUERY_SECONDS + SPARE_SECONDS,
         "shard_rows": shard_rows,
         "header": True,
     }
     inputs = {name: tables[name].uri for name in allowed.tables}
     spec = TaskSpec("modelyard.workloads.cleanroom.query:run", parameters, inputs, cores=min(slots, CORES))
-    return Stage("query", run, spec, publish=publish, timeout=QUERY_SECONDS + 60)
+    return Stage("query", run, spec, publish=publish, timeout=QUERY_SECONDS)
 
 
 def _described(location: Location) -> dict[str, Any]:

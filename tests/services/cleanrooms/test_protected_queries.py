@@ -14,10 +14,13 @@ from tests.services.cleanrooms.test_collaborations import refusal
 from tests.services.cleanrooms.test_templates import write
 
 from modelyard.app import Application
+from modelyard.collaborations import queries
 from modelyard.jobs.model import Owner, Status
 
 TO_SHOP = {"outputConfiguration": {"member": {"accountId": SHOP}}}
 TO_BANK = {"outputConfiguration": {"s3": {"resultFormat": "CSV", "bucket": "bank-results", "keyPrefix": "out"}}}
+
+ENDLESS = f"SELECT count(*) AS n FROM {' CROSS JOIN '.join(f'clients c{n}' for n in range(14))}"
 
 
 @pytest.fixture
@@ -204,12 +207,10 @@ def test_each_query_spends_the_budget_of_its_tables(room: Room) -> None:
     code, message = refusal(room.ask)
     assert code == "AccessDeniedException"
     assert "the LIFETIME access budget of table visitors is spent" in message
-    assert len(entries_of_queries(room)) == 3
-
-
-def entries_of_queries(room: Room) -> list[dict[str, Any]]:
-    found = room.party().list_protected_queries(membershipIdentifier=room.memberships[BANK])
-    return list(found["protectedQueries"])
+    listed = room.party().list_protected_queries(membershipIdentifier=room.memberships[BANK])
+    assert len(listed["protectedQueries"]) == 3
+    (entry,) = [one for one in entries(room, SHOP) if one["action"] == "refused"]
+    assert (entry["used"], entry["actor"]) == ("visitors", BANK)
 
 
 def test_few_queries_of_a_membership_run_at_once(room: Room) -> None:
@@ -305,6 +306,25 @@ def test_a_place_of_another_member_is_told_to_nobody(room: Room) -> None:
     assert failed["status"] == "FAILED"
     assert SHOP in failed["error"]["message"]
     assert "shop-results" not in repr(failed)
+
+
+@pytest.mark.slow
+def test_a_query_that_runs_is_cancelled_and_leaves_nothing(working: Room) -> None:
+    working.open()
+    id = working.ask(ENDLESS)["id"]
+    wait_for(lambda: stands(working, id)["status"] == "STARTED")
+    cancel = {"membershipIdentifier": working.memberships[BANK], "protectedQueryIdentifier": id}
+    working.party().update_protected_query(**cancel, targetStatus="CANCELLED")
+    assert ended(working, id)["status"] == "CANCELLED"
+    assert not working.application.folders.path(f"s3://bank-results/out/{id}").exists()
+    assert refusal(working.party().update_protected_query, **cancel, targetStatus="CANCELLED")[0] == "ConflictException"
+
+
+@pytest.mark.slow
+def test_a_query_that_takes_too_long_is_timed_out(working: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "QUERY_SECONDS", 1)
+    working.open()
+    assert ended(working, working.ask(ENDLESS)["id"])["status"] == "TIMED_OUT"
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Clean Rooms' operations, put together from their resources."""
 
 from modelyard.collaborations.parties import NotAMember
+from modelyard.jobs.model import NotFound
 from modelyard.jobs.tags import TooManyTags
 from modelyard.services.cleanrooms.analysis_rules import AnalysisRules
 from modelyard.services.cleanrooms.association_rules import AssociationRules
@@ -98,6 +99,9 @@ def _fault(error: Exception) -> Fault | None:
     match error:
         case NotAMember():
             return denied(f"You have no collaboration or membership {error}")
+        case NotFound():
+            gone = {"resourceId": str(error), "resourceType": "MEMBERSHIP"}
+            return Fault("ResourceNotFoundException", f"{error} was deleted meanwhile", gone)
         case AccessDenied():
             return denied(str(error))
         case ObjectError() | TooManyTags():
