@@ -170,8 +170,8 @@ class ProtectedQueries:
         except Refused as refused:
             raise _refused(refused) from None
         except BudgetSpent as spent:
-            refused = Refused("BUDGET_SPENT", str(spent), spent.table)
-            await self._backend.audit.record(self._refusal(membership, refused))
+            entry = self._refusal(membership, Refused("BUDGET_SPENT", str(spent), spent.table))
+            await self._backend.audit.record(entry)
             raise denied(f"The query is not allowed: {spent}") from None
         return self._backend.resources.get(membership.owner, KIND, id)
 
