@@ -2,6 +2,8 @@ from typing import Any
 
 import pytest
 from tests.boto import Loop
+from tests.collaborations.test_glue import catalog, put  # noqa: F401 (a fixture)
+from tests.moto import moto  # noqa: F401 (a fixture)
 from tests.services.cleanrooms.conftest import BANK, SHOP, STRANGER, UNKNOWN, Parties
 from tests.services.cleanrooms.tables import Room, custom
 from tests.services.cleanrooms.test_collaborations import refusal
@@ -74,6 +76,23 @@ def test_a_table_in_another_accounts_bucket_is_refused(room: Room) -> None:
 def test_a_table_whose_data_is_gone_is_refused(room: Room) -> None:
     room.folder("clients").rename(room.folder("clients").with_name("elsewhere"))
     assert "where nothing is" in refusal(room.configured)[1]
+
+
+def test_another_region_has_another_catalog(room: Room) -> None:
+    reference = {"databaseName": "sales", "tableName": "clients", "region": "eu-west-1"}
+    assert "no catalog has a table" in refusal(room.configured, tableReference={"glue": reference})[1]
+    room.configured(tableReference={"glue": {**reference, "region": "us-east-1"}})
+
+
+def test_our_own_catalog_comes_first_and_glue_tells_why_it_cannot_help(catalog: Any, room: Room) -> None:  # noqa: F811
+    for table in ("clients", "orders"):
+        orc = "org.apache.hadoop.hive.ql.io.orc.OrcSerde"
+        put(catalog, table, orc, {"email": "string"})
+    assert room.configured()["tableReference"]["glue"]["tableName"] == "clients"
+    orders = {"glue": {"databaseName": "sales", "tableName": "orders"}}
+    code, message = refusal(room.configured, tableReference=orders)
+    assert code == "ValidationException"
+    assert "sales.orders: its format is none of CSV, Parquet and JSON lines" in message
 
 
 def test_a_changed_table_still_fits_its_rule(room: Room) -> None:

@@ -12,7 +12,7 @@ from modelyard.collaborations import arns
 from modelyard.collaborations.glue import GlueError
 from modelyard.collaborations.tables import ASSOCIATION, CONFIGURED_TABLE, Location
 from modelyard.jobs import resources
-from modelyard.jobs.model import NotFound, Resource
+from modelyard.jobs.model import NotFound, Owner, Resource
 from modelyard.services.cleanrooms.backend import (
     Backend,
     conflict,
@@ -114,7 +114,8 @@ class ConfiguredTables:
         if "glue" not in reference:
             raise invalid("tableReference", f"{', '.join(reference)} is not served; glue is")
         database, table = reference["glue"]["databaseName"], reference["glue"]["tableName"]
-        found = await self._look_up(call, database, table)
+        where = Owner(call.account, reference["glue"].get("region", call.region))
+        found = await self._look_up(where, database, table)
         if found is None:
             way = f"modelyard tables add {database}.{table} s3://bucket/folder makes it known"
             raise invalid("tableReference.glue", f"no catalog has a table {database}.{table}; {way}")
@@ -128,14 +129,14 @@ class ConfiguredTables:
             raise invalid("tableReference.glue", f"{database}.{table} is to lie at {found.uri}, where nothing is")
         return {"uri": found.uri, "format": found.format, "columns": dict(found.columns), "options": found.options}
 
-    async def _look_up(self, call: Call, database: str, table: str) -> Location | None:
-        """Our own catalog comes first, then Glue."""
-        if found := self._backend.catalog.find(owner(call), database, table):
+    async def _look_up(self, where: Owner, database: str, table: str) -> Location | None:
+        """What the account's catalogs of a region know: our own comes first, then Glue."""
+        if found := self._backend.catalog.find(where, database, table):
             return found
         if self._backend.glue is None:
             return None
         try:
-            return await self._backend.glue.find(owner(call), database, table)
+            return await self._backend.glue.find(where, database, table)
         except GlueError as error:
             raise invalid("tableReference.glue", f"{database}.{table}: {error}") from None
 
