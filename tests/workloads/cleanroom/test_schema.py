@@ -33,6 +33,31 @@ def test_reads_columns_and_types_from_parquet_and_jsonl(tmp_path: Path) -> None:
         assert schema(folder, format) == {"columns": COLUMNS}
 
 
+def test_folders_may_name_columns(tmp_path: Path) -> None:
+    for folder in ("day=2026-01-02/shop=7/kind=a", "day=2026-01-03/shop=12/kind=1"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "part.csv").write_text(ROWS)
+    found = schema(tmp_path, "csv")
+    assert found["columns"] == {**COLUMNS, "day": "DATE", "shop": "BIGINT", "kind": "VARCHAR"}
+    assert found["partitions"] == ["day", "shop", "kind"]
+
+
+def test_folders_name_columns_beside_those_of_json(tmp_path: Path) -> None:
+    (tmp_path / "day=2026-01-02").mkdir()
+    (tmp_path / "day=2026-01-02" / "part.jsonl").write_text('{"id": 1}\n')
+    assert schema(tmp_path, "jsonl") == {"columns": {"id": "BIGINT", "day": "DATE"}, "partitions": ["day"]}
+
+
+def test_folders_name_no_columns_unless_all_do_and_no_file_has_them(tmp_path: Path) -> None:
+    (tmp_path / "id=3").mkdir()
+    (tmp_path / "id=3" / "part.csv").write_text(ROWS)
+    assert "partitions" not in schema(tmp_path, "csv")
+    (tmp_path / "part.csv").write_text(ROWS)
+    (tmp_path / "day=2026-01-02").mkdir()
+    (tmp_path / "day=2026-01-02" / "part.csv").write_text(ROWS)
+    assert schema(tmp_path, "csv")["columns"] == COLUMNS
+
+
 @pytest.mark.parametrize(
     ("name", "data", "format"),
     [
