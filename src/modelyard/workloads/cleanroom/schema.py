@@ -1,7 +1,7 @@
 """`python -m modelyard.workloads.cleanroom.schema FOLDER FORMAT`: a table's columns, as its files tell them.
 
-Writes JSON on standard output: {"columns": {name: DuckDB's type}}, of CSV also "delimiter" and "header", where folders are
-called `name=value` also "partitions". Ends with 1 and a sentence on standard error where the files are no table; no
+Writes JSON on standard output: {"columns": {name: DuckDB's type}}, of CSV also "delimiter" and "header", where folders
+are called `name=value` also "partitions". Ends with 1 and a sentence on standard error where the files are no table; no
 value of theirs is quoted.
 """
 
