@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from tests.analysis.tables import BANK, CUSTOM, TEMPLATE, allowed, custom, direct, refusal, tables
 
@@ -284,3 +286,11 @@ def test_takes_columns_that_the_owner_did_not_allow_for_columns_that_do_not_exis
     over = tables(custom(), custom())
     known, unknown = refusal("SELECT password FROM bank", over), refusal("SELECT nonsense FROM bank", over)
     assert (known.code, known.reason.replace("password", "nonsense")) == (unknown.code, unknown.reason)
+
+
+def test_rules_name_columns_whatever_their_case() -> None:
+    shouting = replace(CUSTOM["bank"], columns={"ID": "BIGINT", "Name": "VARCHAR", "Age": "INTEGER"})
+    over = {"bank": shouting}
+    assert allowed("SELECT age, id FROM bank", over).columns == ["age", "id"]
+    assert refusal("SELECT name FROM bank", over).code == "OUTPUT_COLUMN_NOT_ALLOWED"
+    assert refusal("SELECT * FROM bank", over).code == "OUTPUT_COLUMN_NOT_ALLOWED"

@@ -18,6 +18,7 @@ from modelyard.analysis.shapes import (
     check_runner_joined,
     flat_select,
     is_literal,
+    named,
     parts,
     rule,
 )
@@ -110,7 +111,7 @@ def _check_value(node: exp.Expr, bound: Bound, place: str, aggregates: bool) -> 
 def _check_dimension(column: exp.Column, bound: Bound, place: str) -> None:
     table = bound.source(column).table
     assert table is not None
-    if column.name not in rule(table)["dimensionColumns"]:
+    if not named(table, "dimensionColumns", column.name):
         code = "OUTPUT_COLUMN_NOT_ALLOWED" if place == "SELECT" else "COLUMN_NOT_ALLOWED"
         reason = f"The column {column.name} is not a dimension of the table: {place} cannot use it. Leave it out."
         raise Refused(code, reason, table.name)
@@ -124,8 +125,8 @@ def _check_aggregate(node: exp.Expr, bound: Bound) -> None:
         raise Refused("AGGREGATE_NOT_ALLOWED", f"{name} takes one plain column in queries with AGGREGATION rules.")
     table = bound.source(inner).table
     assert table is not None
-    pairs = {(one["function"], column) for one in rule(table)["aggregateColumns"] for column in one["columnNames"]}
-    if (name, inner.name) not in pairs:
+    pairs = [(one["function"], column) for one in rule(table)["aggregateColumns"] for column in one["columnNames"]]
+    if (name, inner.name.lower()) not in [(function, column.lower()) for function, column in pairs]:
         reason = f"The table's rule does not allow {name} of the column {inner.name}. Use an aggregate that it names."
         raise Refused("AGGREGATE_NOT_ALLOWED", reason, table.name)
 
@@ -172,7 +173,7 @@ def _add_thresholds(select: exp.Select, bound: Bound, alias: str) -> Sequence[st
     sentences = []
     for constraint in rule(table)["outputConstraints"]:
         name, minimum = constraint["columnName"], int(constraint["minimum"])
-        if constraint["type"] != "COUNT_DISTINCT" or name not in table.columns:
+        if constraint["type"] != "COUNT_DISTINCT" or name.lower() not in {one.lower() for one in table.columns}:
             reason = f"The constraint on the column {name} is not understood. The table's owner must change it."
             raise Refused("NOT_UNDERSTOOD", reason, table.name)
         column = exp.column(name, table=alias, quoted=True)

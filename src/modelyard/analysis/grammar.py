@@ -123,6 +123,12 @@ def check_grammar(tree: exp.Expr) -> None:
             _check_function(node)
 
 
+def check_names(tree: exp.Expr) -> None:
+    """Passes over every name; Refused (BAD_NAME) at the first that sentences about it could not show."""
+    for node in tree.find_all(exp.Identifier):
+        _check_name(node.name)
+
+
 def queries(tree: exp.Expr) -> Iterator[exp.Query]:
     """The queries inside a tree, the tree itself left out."""
     return (node for node in tree.find_all(exp.Select, exp.SetOperation) if node is not tree)

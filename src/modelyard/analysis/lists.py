@@ -17,6 +17,7 @@ from modelyard.analysis.shapes import (
     check_runner_joined,
     flat_select,
     is_literal,
+    named,
     parts,
     rule,
 )
@@ -58,7 +59,7 @@ def _check_value(node: exp.Expr, bound: Bound, place: str, code: str) -> None:
     if isinstance(node, exp.Column):
         table = bound.source(node).table
         assert table is not None
-        if node.name not in rule(table)["listColumns"]:
+        if not named(table, "listColumns", node.name):
             reason = f"The column {node.name} is not a list column of the table: {place} cannot use it. Leave it out."
             raise Refused(code, reason, table.name)
     elif isinstance(node, ARITHMETIC):

@@ -53,6 +53,11 @@ def rule(table: Table) -> Mapping[str, Any]:
     return table.rule
 
 
+def named(table: Table, member: str, column: str) -> bool:
+    """Whether a member of a table's rule names a column, whatever its case."""
+    return column.lower() in {name.lower() for name in rule(table).get(member) or ()}
+
+
 def is_literal(node: exp.Expr) -> bool:
     """Whether a node is a value written in the query, with its sign and type."""
     if isinstance(node, exp.Neg | exp.Paren | exp.Cast):
@@ -96,7 +101,7 @@ def _check_equality(node: exp.Expr, joined: str, before: Collection[str], bound:
         raise Refused("JOIN_NOT_ALLOWED", reason, _table(bound, joined).name)
     for side in sides:
         table = _table(bound, side.table)
-        if side.name not in rule(table)["joinColumns"]:
+        if not named(table, "joinColumns", side.name):
             reason = f"The column {side.name} is not a join column of the table. Join on one of its join columns."
             raise Refused("JOIN_COLUMN_NOT_ALLOWED", reason, table.name)
 

@@ -1,7 +1,7 @@
 """Texts and trees: a query's text becomes one SELECT in DuckDB's words, and a judged tree becomes a text again.
 
-The text is read as AWS reads it (Redshift's words, also names between backticks), written anew for DuckDB and read
-again: what is judged is what will run, and no comment, escape or quote of the caller's reaches the engine.
+The text is read as AWS reads it (Redshift's words, also names between backticks) and written anew for DuckDB, so that
+no comment, escape or quote of its author's reaches the engine.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,14 +59,14 @@ class _Words(Redshift):
 
 
 def read(analysis: Analysis) -> tuple[exp.Query, Sequence[tuple[str, str]]]:
-    """The one SELECT of an analysis, in DuckDB's words, and the values of its parameters (type, text) in order.
+    """The one SELECT of an analysis, in its author's words, and its parameters' values (type, text) in order.
 
     Refused: SYNTAX, NOT_ONE_SELECT, TOO_LONG, PARAMETER_MISSING, PARAMETER_UNKNOWN.
     """
     _check_size(analysis.sql)
     tree = _one_select(analysis.sql, _Words)
     values = _bind_parameters(tree, analysis.template, analysis.values)
-    return parse(_generated(tree)), values
+    return tree, values
 
 
 def parse(sql: str) -> exp.Query:
