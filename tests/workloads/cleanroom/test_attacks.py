@@ -350,3 +350,32 @@ def test_an_image_without_a_program_fails_the_job(entrypoint: list[str], code: s
     result, _ = attack("", entrypoint=entrypoint, arguments=[])
 
     assert result["failure"]["code"] == code
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"environment": {"A": "x\0--bind\0/\0/opt/ml/model"}},
+        {"arguments": ["x\0y"]},
+        {"entrypoint": ["python\0", "main.py"]},
+    ],
+)
+def test_no_zero_byte_reaches_the_sandbox(changes: dict[str, Any], attack: Any) -> None:
+    result, _ = attack("", **changes)
+
+    assert result["failure"]["code"] == "IMAGE_NOT_USABLE"
+    assert "no program can be given that" in result["failure"]["message"]
+
+
+def test_hyperparameters_may_be_odd(attack: Any) -> None:
+    program = """
+import json, os
+told = json.load(open("/opt/ml/input/config/hyperparameters.json"))
+assert told == json.loads(os.environ["SM_HPS"])
+open("/opt/ml/model/odd.json", "w").write(json.dumps(told))
+"""
+    odd = {"a=b": "x", "zero": "x\0y", "\n": "\n", "\u00e9": "\u2028", "": "empty", "half": "\ud800"}
+    result, output = attack(program, hyperparameters=odd)
+
+    assert "failure" not in result
+    assert json.loads((output / "model" / "odd.json").read_text()) == odd

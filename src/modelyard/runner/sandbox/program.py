@@ -15,7 +15,11 @@ class NoSandbox(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """A program and its surroundings. name: the container's, unlike all others. view: how its root is built."""
+    """A program and its surroundings. name: the container's, unlike all others. view: how its root is built.
+
+    ValueError for a text that no program can be given: a zero byte ends it, and what follows could be taken for an
+    option of the sandbox itself.
+    """
 
     name: str
     arguments: Sequence[str]
@@ -25,10 +29,26 @@ class Program:
     view: Sequence[Step]
     limits: Limits
 
+    def __post_init__(self) -> None:
+        texts = [*self.arguments, self.workdir, self.hostname, *self.environment, *self.environment.values()]
+        for text in texts:
+            if "\0" in text or not _can_be_encoded(text):
+                raise ValueError(
+                    "an argument or a variable has a zero byte or half a character: no program can be given that"
+                )
+
     @property
     def writable(self) -> list[Path]:
         """The folders and files of the machine that it may write."""
         return [step.source for step in self.view if step.writable and step.source is not None]
+
+
+def _can_be_encoded(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Running(Protocol):

@@ -25,11 +25,11 @@ class Failure(Exception):
 
 @contextmanager
 def usable() -> Iterator[None]:
-    """Making a container in it is a Failure where the image holds nothing that could start."""
+    """Making a container in it is a Failure where nothing could start with what image and request say."""
     try:
         yield
     except ValueError as error:
-        raise Failure("IMAGE_NOT_USABLE", f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+        raise Failure("IMAGE_NOT_USABLE", f"The container cannot start: {error}.") from None
 
 
 def check(containers: Mapping[str, Container]) -> bool:

@@ -67,7 +67,7 @@ def run(context: Context) -> dict[str, Any]:
     CONTAINER_EXITED_NON_ZERO, MEMORY_EXCEEDED, INVOCATION_FAILED, PAYLOAD_TOO_LARGE, OUTPUT_TOO_LARGE) and `message`
     (ours alone, for everyone). After OUTPUT_TOO_LARGE `out/` is empty.
 
-    InputError if a policy cannot be understood; NoSandbox if nothing can isolate the container.
+    InputError if a policy or `accept` can be none; NoSandbox if nothing can isolate the container.
     """
     parameters = context.parameters
     policy = parameters["policy"] or {}

@@ -6,6 +6,7 @@ https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIAB
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from modelyard.workloads.cleanroom import artifacts
 ROOT = "/opt/ml"
 NETWORK = "lo"
 """The only network interface that a container has."""
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CONTENT_TYPES = {"CSV": "text/csv", "PARQUET": "application/x-parquet"}
 
 
@@ -40,7 +42,7 @@ def channels(parameters: Mapping[str, Any], inputs: Mapping[str, Path]) -> list[
     """The channels of a training; InputError for names that are no names of folders, or that come twice."""
     names = _names(parameters)
     for name in names:
-        if name in {".", ".."} or "/" in name:
+        if name in {".", ".."} or not _NAME.fullmatch(name):
             raise InputError(f"channel {name!r}: a channel's name is that of a folder; choose another")
         if names.count(name) > 1:
             raise InputError(f"channel {name!r} is given twice; give each channel a name of its own")
@@ -165,7 +167,7 @@ def training_environment(parameters: Mapping[str, Any], host: str, hosts: Sequen
         "SM_NETWORK_INTERFACE_NAME": NETWORK,
         "FILE_FORMAT": parameters["channels"][0]["format"].lower(),
         **{f"SM_CHANNEL_{name.upper()}": f"{ROOT}/input/data/{name}" for name in names},
-        **{f"SM_HP_{name.upper()}": value for name, value in hyperparameters.items() if _is_variable(name)},
+        **{f"SM_HP_{name.upper()}": value for name, value in hyperparameters.items() if _is_variable(name, value)},
     }
     platform = {"TRAINING_JOB_NAME": parameters["name"], "TRAINING_JOB_ARN": parameters["arn"]}
     return toolkit | dict(parameters["environment"]) | platform
@@ -184,8 +186,13 @@ def _names(parameters: Mapping[str, Any]) -> list[str]:
     return [told["name"] for told in (*parameters["channels"], *parameters["incremental"])]
 
 
-def _is_variable(name: str) -> bool:
-    return "=" not in name and name.isprintable()
+def _is_variable(name: str, value: str) -> bool:
+    """Whether a hyperparameter can be a variable too; `hyperparameters.json` has them all."""
+    try:
+        f"{name}{value}".encode()
+    except UnicodeEncodeError:
+        return False
+    return "=" not in name and name.isprintable() and "\0" not in value
 
 
 def _link(source: Path, target: Path) -> None:

@@ -65,7 +65,8 @@ def run(context: Context) -> dict[str, Any]:
     `said` (account -> the beginning of the container's failure file as that account's log policy shows it; nobody
     else may see it).
 
-    InputError if a policy or a regular expression cannot be understood; NoSandbox if nothing can isolate the container.
+    InputError if a policy, a regular expression or the name of a channel can be none; NoSandbox if nothing can isolate
+    the container.
     """
     parameters = context.parameters
     policy = parameters["policy"] or {}
@@ -115,7 +116,8 @@ def _train(context: Context, image: OpenedImage, rooms: Path, log: ContainerLog)
         try:
             _watch(context, containers)
         except (Failure, Stopped) as end:
-            grace = LATE_SECONDS if isinstance(end, Failure) else STOP_SECONDS
+            late = isinstance(end, Failure) and end.code == "MAX_RUNTIME_EXCEEDED"
+            grace = LATE_SECONDS if late else STOP_SECONDS
             with ThreadPoolExecutor(len(hosts)) as pool:
                 list(pool.map(lambda container: container.stop(grace), containers.values()))
             raise
