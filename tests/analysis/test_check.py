@@ -114,6 +114,9 @@ NOT_UNDERSTOOD = [
     "SELECT " + "NOT " * 2_000 + "age FROM bank",
     "SELECT age FROM " + "(SELECT age FROM " * 200 + "bank" + ")" * 200,
     "SELECT '" + "x" * 200_000 + "' FROM bank",
+    "WITH a AS (SELECT *, * FROM bank), b AS (SELECT *, * FROM a), c AS (SELECT *, * FROM b, b x), "
+    "d AS (SELECT *, * FROM c, c y), e AS (SELECT *, * FROM d, d z), f AS (SELECT *, * FROM e, e w) SELECT age FROM f",
+    "SELECT " + "+".join(["age"] * 500) + " AS s FROM bank GROUP BY age HAVING " + " AND ".join(["s > 1"] * 500),
     "SELECT (",
     "SELECT 'never ended FROM bank",
 ]

@@ -170,6 +170,8 @@ def _add_thresholds(select: exp.Select, bound: Bound, alias: str) -> Sequence[st
         raise Refused(
             "NOT_UNDERSTOOD", "The table's rule has no output constraints. Its owner must add one.", table.name
         )
+    if having := select.args.get("having"):
+        having.set("this", exp.Paren(this=having.this))
     sentences = []
     for constraint in rule(table)["outputConstraints"]:
         name, minimum = constraint["columnName"], int(constraint["minimum"])

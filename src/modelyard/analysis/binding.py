@@ -16,6 +16,8 @@ from sqlglot import exp
 from modelyard.analysis.model import Refused, Table
 from modelyard.analysis.scopes import NOTHING, Bound, Field, Origins, Scope, Source
 
+MAX_COPIES = 20_000
+
 
 def bind(tree: exp.Query, tables: Mapping[str, Table]) -> Bound:
     """Resolves all names of a query. Refused: UNKNOWN_TABLE, UNKNOWN_COLUMN, AMBIGUOUS_NAME, NOT_UNDERSTOOD."""
@@ -34,6 +36,7 @@ class _Binder:
                 raise Refused("AMBIGUOUS_NAME", f"Two tables are called {name}. One of their owners must rename it.")
             self._tables[name.lower()] = table
         self._count = 0
+        self._copies = 0
 
     def query(self, node: exp.Expr, outer: Scope | None, ctes: Mapping[str, Source]) -> tuple[Sequence[Field], Origins]:
         """The output columns of a query, and every column that is read in it."""
@@ -206,9 +209,18 @@ class _Binder:
     def _copied(self, value: exp.Expr) -> exp.Expr:
         """A copy of a bound expression, bound to the same columns."""
         copy = value.copy()
+        self._spend(sum(1 for _ in copy.walk()))
         for old, new in zip(value.find_all(exp.Column), copy.find_all(exp.Column), strict=True):
             self._columns[id(new)] = (new, *self._columns[id(old)][1:])
         return copy
+
+    def _spend(self, nodes: int) -> None:
+        """Counts what names and stars stand for: a short text may stand for one without end."""
+        self._copies += nodes
+        if self._copies > MAX_COPIES:
+            raise Refused(
+                "TOO_LONG", "The query's stars and aliases stand for too much. Name the columns, fewer times."
+            )
 
     def _projections(self, node: exp.Select, scope: Scope) -> Sequence[Field]:
         items = [expanded for item in node.expressions for expanded in self._expanded(item, scope)]
@@ -239,6 +251,7 @@ class _Binder:
                 name = one.name.lower()
                 merged = scope.merged.get(name) if item is star else None
                 if name not in left_out and ("" if merged else source.alias, name) not in expanded:
+                    self._spend(1)
                     value = self._copied(merged) if merged else self._resolved(source, one)
                     expanded["" if merged else source.alias, name] = exp.alias_(value, one.name, copy=False)
         if not expanded:
@@ -324,7 +337,7 @@ class _Binder:
         if any(True for _ in value.find_all(exp.Select, exp.SetOperation)):
             raise _not_understood("An alias of a subquery in another expression")
         copy = self._copied(value)
-        node.replace(exp.Paren(this=copy) if isinstance(value, exp.Binary | exp.Unary) else copy)
+        node.replace(copy if isinstance(value, exp.Column | exp.Literal) else exp.Paren(this=copy))
         return self._expression(copy, scope)
 
     def _origins(self, source: Source, found: Field, scope: Scope) -> Origins:
@@ -371,14 +384,14 @@ def _is_parameter(node: exp.Expr) -> bool:
 
 
 def _unique(names: Sequence[str]) -> Sequence[str]:
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     unique = []
     for name in names:
-        count, candidate = 0, name
+        candidate = name
         while candidate.lower() in taken:
-            count += 1
-            candidate = f"{name}_{count}"
-        taken.add(candidate.lower())
+            taken[name.lower()] += 1
+            candidate = f"{name}_{taken[name.lower()]}"
+        taken[candidate.lower()] = 0
         unique.append(candidate)
     return unique
 

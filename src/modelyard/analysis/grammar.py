@@ -121,6 +121,8 @@ def check_grammar(tree: exp.Expr) -> None:
             _check_arguments(node, _STRUCTURE[kind])
         elif kind not in _OPERATORS:
             _check_function(node)
+        elif kind is exp.Var and not (node.name.isascii() and node.name.isalpha()):
+            raise Refused("NOT_UNDERSTOOD", "A unit in the query is not understood here. Use DAY, MONTH and the like.")
 
 
 def check_names(tree: exp.Expr) -> None:

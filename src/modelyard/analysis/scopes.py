@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from sqlglot import exp
 
@@ -29,7 +30,11 @@ class Source:
 
     def find(self, name: str) -> Field | None:
         """The column of a name, whatever its case."""
-        return next((one for one in self.fields if one.name.lower() == name.lower()), None)
+        return self._by_name.get(name.lower())
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Field]:
+        return {one.name.lower(): one for one in self.fields}
 
 
 @dataclass
