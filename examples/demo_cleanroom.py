@@ -261,7 +261,7 @@ class Demo:
         ml, membership = self.bank.client("cleanroomsml"), self.bank.membership
         arn = ml.create_ml_input_channel(**self._channel(name, sql))["mlInputChannelArn"]
         found = wait(lambda: ml.get_ml_input_channel(membershipIdentifier=membership, mlInputChannelArn=arn))
-        size = f"{found['sizeInGb'] * 2**20:.0f} kB"
+        size = f"{found['sizeInGb'] * 1e6:.0f} kB"
         console.print(f"  {found['numberOfRecords']:,} rows of both parties, {size}, which nobody receives")
         return str(arn)
 

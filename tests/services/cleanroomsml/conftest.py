@@ -165,7 +165,7 @@ def room(open_room: Open) -> Room:
     return room
 
 
-ROWS = {"records": 40, "files": 1, "bytes": 2**30, "columns": ["income"]}
+ROWS = {"records": 40, "files": 1, "bytes": 10**9, "columns": ["income"]}
 TRAINED = {"digest": "sha256:" + "a" * 64, "isolation": "bubblewrap", "bytes": 100, "logs": [], "metrics": None}
 INFERRED = {"digest": "sha256:" + "b" * 64, "isolation": "bubblewrap", "records": 40, "bytes": 50, "logs": []}
 

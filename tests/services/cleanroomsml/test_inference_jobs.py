@@ -125,6 +125,13 @@ class TestStart:
             listed = ml.list_trained_model_inference_jobs(**named, trainedModelVersionIdentifier=wanted)
             assert len(listed["trainedModelInferenceJobs"]) == count
 
+    def test_uses_the_latest_version_that_is_ready(self, room: Room, server: Server, model: str, channel: str) -> None:
+        earlier = [{"trainedModelArn": model, "channelName": "before"}]
+        room.train(channel, name="more", incrementalTrainingDataChannels=earlier)
+        server.step(failure="it broke")
+        assert room.get_model(model)["status"] == "CREATE_FAILED"
+        assert "trainedModelVersionIdentifier" not in room.get_job(room.infer(model, channel))
+
 
 class TestEnd:
     def test_of_a_container_that_did_wrong_is_a_failure(

@@ -45,7 +45,7 @@ from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
 
 DAY_MS = 24 * 60 * 60 * 1000
-_GIGABYTE = 2**30
+_GIGABYTE = 10**9
 
 
 class Channels:

@@ -80,7 +80,7 @@ class ExportJobs:
     async def _start(self, membership: Membership, request: dict[str, Any]) -> None:
         backend, collaboration = self._backend, membership.collaboration
         named = request.get("trainedModelVersionIdentifier")
-        model = trained_models.find(backend, membership, request["trainedModelArn"], named)
+        model = trained_models.usable(backend, membership, request["trainedModelArn"], named)
         require_active(model, "trainedModelArn")
         require_active_owners(backend, collaboration, model)
         association = associations.find(backend, collaboration, model.facts["association"])
@@ -104,7 +104,7 @@ class ExportJobs:
             "uses": [association.document["arn"], model.facts["folder"]],
             "version": model.facts["version"],
         }
-        parameters = {"files": policy["filesToExport"], "max_bytes": int(policy["maxSize"]["value"] * 2**30)}
+        parameters = {"files": policy["filesToExport"], "max_bytes": round(policy["maxSize"]["value"] * 10**9)}
         spec = TaskSpec(_EXPORT, parameters, {"trained": model.facts["folder"]})
         stages = [
             Stage("export", id, spec, publish=settled["folder"], keep=Keep.WHILE_RUNNING),

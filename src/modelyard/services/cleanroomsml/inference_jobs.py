@@ -129,7 +129,7 @@ class InferenceJobs:
     async def _start(self, membership: Membership, request: dict[str, Any]) -> str:
         backend, collaboration = self._backend, membership.collaboration
         named = request.get("trainedModelVersionIdentifier")
-        model = trained_models.find(backend, membership, request["trainedModelArn"], named)
+        model = trained_models.usable(backend, membership, request["trainedModelArn"], named)
         channel = channels.find(backend, membership, request["dataSource"]["mlInputChannelArn"])
         for member, found in (("trainedModelArn", model), ("dataSource.mlInputChannelArn", channel)):
             require_active(found, member)

@@ -16,6 +16,7 @@ from modelyard.jobs.listing import Search
 from modelyard.jobs.model import NotFound, Resource
 from modelyard.services.cleanroomsml import associations, channels, uses
 from modelyard.services.cleanroomsml.backend import (
+    ACTIVE,
     MODEL,
     VERSION,
     Backend,
@@ -160,7 +161,7 @@ class TrainedModels:
         earlier = request.get("incrementalTrainingDataChannels", [])
         _check_names([channel["channelName"] for channel in (*request["dataChannels"], *earlier)])
         data = [channels.find(backend, membership, one["mlInputChannelArn"]) for one in request["dataChannels"]]
-        before = [find(backend, membership, one["trainedModelArn"], one.get("versionIdentifier")) for one in earlier]
+        before = [usable(backend, membership, one["trainedModelArn"], one.get("versionIdentifier")) for one in earlier]
         for member, records in (("dataChannels", data), ("incrementalTrainingDataChannels", before)):
             for found in records:
                 require_active(found, member)
@@ -235,6 +236,20 @@ class TrainedModels:
 def find(backend: Backend, membership: Membership, identifier: str, named: str | None) -> Record:
     """The version of a membership's model that is named, or the latest; a Fault if there is none."""
     return version(backend, backend.in_membership(membership, MODEL, identifier), named)
+
+
+def usable(backend: Backend, membership: Membership, identifier: str, named: str | None) -> Record:
+    """The version that a job is to use: the one that is named, or the latest that is ACTIVE.
+
+    A version that failed, or is still learning, spoils nobody's jobs. Where none is ACTIVE, it is the latest of all.
+    """
+    model = backend.in_membership(membership, MODEL, identifier)
+    if named is None:
+        looked = Search(base=model.document["arn"])
+        for resource in backend.resources.page(model.owner, VERSION, looked).items:
+            if (found := record(backend, resource, MODEL)).status == ACTIVE:
+                return found
+    return version(backend, model, named)
 
 
 def version(backend: Backend, model: Resource, named: str | None) -> Record:
