@@ -358,6 +358,23 @@ def answer(body, headers):
     assert (output / "logs" / f"{BANK}.log").read_text().count("asked") == 1
 
 
+@pytest.mark.parametrize(
+    "cut", ["Content-Length: 1000\\r\\n\\r\\nhalf", "Transfer-Encoding: chunked\\r\\n\\r\\n10\\r\\nhalf"]
+)
+def test_an_answer_that_is_cut_off_is_none(cut: str, infer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transform, "RETRY_SECONDS", 0.01)
+    own = f"""
+class Handler(Handler):
+    def do_POST(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\\r\\n{cut}")
+        self.close_connection = True
+"""
+    result, out, _ = infer(server(own))
+
+    assert result["failure"]["code"] == "INVOCATION_FAILED"
+    assert out == {}
+
+
 def test_an_answer_that_its_containers_death_cuts_off_is_none(infer: Any) -> None:
     own = """
 class Handler(Handler):

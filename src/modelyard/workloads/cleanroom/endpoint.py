@@ -106,10 +106,11 @@ class Endpoint:
             answer = connection.getresponse()
             if not 200 <= answer.status < 300:
                 raise Refused(answer.status)
-            ends_with_connection = answer.will_close and answer.length is None and not answer.chunked
+            until_closed = answer.will_close and answer.length is None and not answer.chunked
             while piece := answer.read(_PIECE):
                 take(piece)
-            if connection.interrupted or (ends_with_connection and self._container.wait(ENDING_SECONDS) is not None):
+            cut_off = answer.length or connection.interrupted
+            if cut_off or (until_closed and self._container.wait(ENDING_SECONDS) is not None):
                 raise ConnectionAbortedError  # what looks like the end of the answer is none
             return answer.status
 
