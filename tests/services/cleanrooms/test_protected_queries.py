@@ -143,7 +143,7 @@ def test_the_rule_that_says_no_is_named_and_its_owner_told(room: Room) -> None:
     [
         ("SELECT secret FROM clients", "UNKNOWN_COLUMN"),
         ("SELECT email FROM nothing", "UNKNOWN_TABLE"),
-        ("SELECT * FROM read_csv('/etc/passwd')", "FUNCTION_NOT_ALLOWED"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "FROM calls a function"),
         ("COPY clients TO '/tmp/x'", "NOT_ONE_SELECT"),
         ("SELECT email FROM clients; SELECT email FROM clients", "NOT_ONE_SELECT"),
     ],
