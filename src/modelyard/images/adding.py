@@ -120,6 +120,8 @@ def _make_places(root: Root) -> None:
         if name in ("etc", "opt") and stat.S_ISLNK(_mode(root.path / name)):
             raise BadImage(f"/{name} of the image is a link; it is to be a folder")
         root.folder(name)
+    for name in ("tmp", "run"):
+        (root.path / name).chmod(0o1777)  # some runtimes give what they mount there the rights of what is there
     hosts = root.path / "etc" / "hosts"
     if not stat.S_ISREG(_mode(hosts)):
         root.remove("etc/hosts")

@@ -39,7 +39,7 @@ class Bubblewrap:
             options = _Options(opened)
             options.add(*_ALONE, "--hostname", program.hostname)
             user = _outer_user(program)
-            os.sched_setaffinity(0, _cores(program.limits.cores, hash(program.name)))  # this thread's, so its child's
+            os.sched_setaffinity(0, cores(program.limits.cores, hash(program.name)))  # this thread's, so its child's
             self._view(options, program.view, staged=user is not None)
             options.add("--chdir", program.workdir)
             for name, value in program.environment.items():
@@ -248,7 +248,7 @@ def _own_number(pid: int) -> int | None:
     return None
 
 
-def _cores(count: int, seed: int) -> list[int]:
+def cores(count: int, seed: int) -> list[int]:
     """As many of our cores: not the same ones for every container."""
     ours = sorted(os.sched_getaffinity(0))
     return [ours[(seed + number) % len(ours)] for number in range(min(max(count, 1), len(ours)))]

@@ -42,6 +42,12 @@ class Cgroup:
         made.remove()
         return None
 
+    @classmethod
+    def of(cls, pid: int) -> "Cgroup":
+        """The groups that a process is in, which others have made."""
+        memory = {"": ROOT, "memory": ROOT / "memory"}
+        return cls({name: memory[name] / path.lstrip("/") for name, path in _own(pid) if name in memory})
+
     def add(self, pid: int) -> None:
         """Makes a process a member, and what it starts from now on."""
         for folder in self._folders.values():
@@ -85,10 +91,10 @@ def _places() -> dict[str, Path]:
     return places
 
 
-def _own() -> Iterator[tuple[str, str]]:
-    """Our own groups: the controllers, with commas between, and the path."""
+def _own(pid: int | None = None) -> Iterator[tuple[str, str]]:
+    """A process's groups, or our own: the controllers, with commas between, and the path."""
     with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in Path(f"/proc/{pid or 'self'}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             yield controllers, path
 

@@ -91,6 +91,7 @@ class Container:
             self._running.kill()
         self._ended.wait()
         self._close_gate()
+        self._running.close()
 
     def poll(self) -> int | None:
         """The program's exit status, 128 and the signal's number if one ended it; None while it runs."""
@@ -158,7 +159,7 @@ class Container:
                 self._output(piece)
 
     def _watch(self) -> None:
-        """Looks after the program until it has ended, and tidies up."""
+        """Looks after the program until it has ended, and nothing more is heard of it."""
         running = self._running
         unlooked = running.out_of_memory() is None
         self._exceeded = watch(self._program, running.root, self._over, memory=unlooked)
@@ -168,7 +169,6 @@ class Container:
         self._threads[0].join()
         if running.out_of_memory():
             self._exceeded = "memory"
-        running.close()
         self._ended.set()
 
     def _gate_open(self) -> socket.socket:

@@ -9,11 +9,12 @@ from uuid import uuid4
 
 from modelyard.runner.sandbox.bubblewrap import Bubblewrap
 from modelyard.runner.sandbox.limits import Limits
+from modelyard.runner.sandbox.podman import Podman
 from modelyard.runner.sandbox.program import NoSandbox, Program, Running
 from modelyard.runner.sandbox.view import MIB, Step, installation
 
 Isolation = Literal["bubblewrap", "podman"]
-RUNTIMES: Mapping[Isolation, Callable[[Program, int], Running]] = {"bubblewrap": Bubblewrap}
+RUNTIMES: Mapping[Isolation, Callable[[Program, int], Running]] = {"bubblewrap": Bubblewrap, "podman": Podman}
 
 
 @cache

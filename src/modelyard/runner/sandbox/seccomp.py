@@ -6,7 +6,8 @@ A program of the kernel's packet filter, as bubblewrap takes it: https://docs.ke
 import errno
 import platform
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1), "riscv64": (0xC00000F3, 1)}
 """The kernel's name for each, and its column in the table of numbers."""
@@ -27,6 +28,7 @@ _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _KILL, _REFUSE, _ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
 _NUMBER, _ARCHITECTURE, _ARGUMENT = 0, 4, 16
 _X32 = 0x40000000
+_CLONE_NEWUSER = 0x10000000
 
 
 def supported() -> bool:
@@ -53,6 +55,22 @@ def program() -> bytes:
         (_RETURN, 0, 0, _REFUSE | errno.EAFNOSUPPORT),
     ]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+def profile(usual: Mapping[str, Any]) -> dict[str, Any]:
+    """The usual profile of Podman and its kin, without what is refused here too."""
+    gone = {*_REFUSED, "socket", "clone", "clone3"}
+    kept = [{**rule, "names": [name for name in rule["names"] if name not in gone]} for rule in usual["syscalls"]]
+    without_users = {"index": 0, "value": _CLONE_NEWUSER, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    rules: list[dict[str, Any]] = [
+        {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [without_users]},
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},  # its flags cannot be seen
+        {"names": list(_REFUSED), "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM},
+    ]
+    for family in _FAMILIES:
+        wanted = {"index": 0, "value": family, "valueTwo": 0, "op": "SCMP_CMP_EQ"}
+        rules.append({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [wanted]})
+    return {**usual, "syscalls": [*(rule for rule in kept if rule["names"]), *rules]}
 
 
 def _if_any(values: Sequence[int], answer: int) -> list[tuple[int, int, int, int]]:
