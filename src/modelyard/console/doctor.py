@@ -1,8 +1,10 @@
 """Looks at the machine: has it what Modelyard needs, and what it may make use of?"""
 
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ from rich.text import Text
 
 GIB = 2**30
 LIBRARIES = {"graph": ("torch", "torch_geometric", "optuna", "polars", "pyarrow", "scipy", "sklearn", "safetensors")}
-SANDBOXES = {"bwrap": "bubblewrap", "podman": "Podman"}
+SANDBOXES = {"bubblewrap": "bubblewrap", "podman": "Podman"}
+_TRIAL = "modelyard.runner.sandbox"
+_TRIAL_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,14 @@ def _libraries() -> Iterator[Finding]:
 
 
 def _sandboxes() -> Iterator[Finding]:
-    for program, name in SANDBOXES.items():
-        path = shutil.which(program)
-        yield Finding(name, None, path or "not found; nothing that is served needs it")
+    """What a container was really run by: a process of its own tries, since that belongs to tasks."""
+    tried = subprocess.run([sys.executable, "-m", _TRIAL], capture_output=True, text=True, timeout=_TRIAL_SECONDS)
+    found = json.loads(tried.stdout) if tried.returncode == 0 else {}
+    runs = "runs containers: no network, no file but their own"
+    for name, title in SANDBOXES.items():
+        reason = found.get(name, "the trial failed")
+        yield Finding(title, None if reason else True, reason or runs)
+    memory = (
+        "the kernel holds them to it" if found.get("kernel") else "is looked at, since we may make no control group"
+    )
+    yield Finding("memory of containers", None, memory)

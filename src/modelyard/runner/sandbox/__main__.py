@@ -1,0 +1,35 @@
+"""Says what isolates containers on this machine: `python -m modelyard.runner.sandbox` prints JSON.
+
+`{"bubblewrap": …, "podman": …, "kernel": …}`: why each cannot run one, null if it can; and whether the kernel holds a
+container to its memory, where else a look at it, 20 times a second, has to.
+"""
+
+import json
+from uuid import uuid4
+
+from modelyard.runner.sandbox.cgroup import Cgroup
+from modelyard.runner.sandbox.isolation import RUNTIMES, Isolation, attempt
+from modelyard.runner.sandbox.limits import Limits
+from modelyard.runner.sandbox.program import NoSandbox
+from modelyard.runner.sandbox.view import MIB
+
+
+def reason(name: Isolation) -> str | None:
+    """Why it cannot run a container here; None if it can."""
+    try:
+        attempt(name)
+    except NoSandbox as error:
+        return str(error)
+    return None
+
+
+def main() -> None:
+    """Prints what is found."""
+    groups = Cgroup.make(f"probe-{uuid4().hex}", Limits(memory=64 * MIB, cores=1))
+    if groups is not None:
+        groups.remove()
+    print(json.dumps({**{name: reason(name) for name in RUNTIMES}, "kernel": groups is not None}))
+
+
+if __name__ == "__main__":
+    main()
