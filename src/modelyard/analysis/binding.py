@@ -147,7 +147,7 @@ class _Binder:
 
     def _table(self, node: exp.Table, scope: Scope) -> Source:
         if not isinstance(node.this, exp.Identifier):
-            raise Refused("UNKNOWN_TABLE", "FROM calls a function. Only tables of the collaboration can be queried.")
+            raise Refused("FUNCTION_NOT_ALLOWED", "FROM calls a function. Only tables can be queried.")
         if node.args.get("alias") and node.args["alias"].columns:
             raise _not_understood("A table with new names for its columns")
         name = node.name
