@@ -7,7 +7,6 @@ import: `python -c 'import torch_geometric'`, next to the cold start.
 next trial: from the end of one trial to the first epoch of the next, of a job that runs four one after the other.
 """
 
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from rounds import Bar, Report, main
-from servers import CORA, Modelyard, completed, wait_for
+from servers import CORA, Modelyard, completed
 
 TRIALS = 4
 
@@ -37,7 +36,7 @@ def run(quick: bool) -> Report:
             return job, server.events(job)[0]["time"] - began
 
         def measure_cold() -> dict[str, float]:
-            end_residents(server)
+            server.end_residents()
             return {"first epoch s": to_first_epoch(1)[1]}
 
         def measure_warm() -> dict[str, float]:
@@ -69,14 +68,6 @@ def gaps(events: list[dict[str, Any]]) -> list[float]:
         if "phase" not in event:
             first.setdefault(event["trial"], event["time"])
     return [begun - end for end, begun in zip(ended, list(first.values())[1:], strict=False)]
-
-
-def end_residents(server: Modelyard) -> None:
-    """Ends the resident parents, and sees them gone."""
-    wait_for(lambda: not server.workers())
-    for process in server.tasks():
-        process.send_signal(signal.SIGKILL)
-    wait_for(lambda: not server.tasks())
 
 
 if __name__ == "__main__":

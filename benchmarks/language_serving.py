@@ -43,11 +43,7 @@ def run(quick: bool) -> Report:
     report = Report("A language model of 2.6 million parameters, on one thread")
     with tempfile.TemporaryDirectory() as folder, Modelyard() as server:
         base = build(Path(folder, "model"))
-        subprocess.run(
-            [PROGRAMS / "modelyard", "models", "add", MODEL, base, "--endpoint-url", server.url],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        add(server, base)
         measure(report, Served(server), base, quick)
     eight, one = report.medians["8 clients"], report.medians["one client"]
     report.bars += [
@@ -223,6 +219,12 @@ def build(folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def add(server: Modelyard, model: Path) -> None:
+    """Makes a folder the base model MODEL."""
+    command = [PROGRAMS / "modelyard", "models", "add", MODEL, model, "--endpoint-url", server.url]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def long_texts(number: int) -> list[str]:

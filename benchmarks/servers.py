@@ -109,18 +109,19 @@ class Modelyard(Server):
         """Of `tasks`, all but the resident parents, which stay to fork for the next job."""
         return [one for one in self.tasks() if not _is_resident(one.pid)]
 
-    def events(self, job: str) -> list[dict[str, Any]]:
-        """What the search of a training job has reported, without its phases before the first epoch.
+    def events(self, job: str, stage: str = "search") -> list[dict[str, Any]]:
+        """What a stage of a job has reported; `time` is seconds since the epoch.
 
-        `time` is seconds since the epoch, `trial` a number; the end of a trial carries its `state`.
+        Of a search, the stage of graph training jobs, without what came before the first epoch: `trial` is a number;
+        the end of a trial carries its `state`.
         """
         found: list[dict[str, Any]] = []
         since = "1.0"
         while True:
-            with urlopen(f"{self.url}/-/jobs/events?id={job}&stage=search&since={since}") as answer:
+            with urlopen(f"{self.url}/-/jobs/events?id={job}&stage={stage}&since={since}") as answer:
                 page = json.load(answer)
             if not page["more"]:
-                return [event for event in found if "trial" in event]
+                return [event for event in found if stage != "search" or "trial" in event]
             found += page["events"]
             since = page["since"]
 
@@ -155,6 +156,13 @@ class Modelyard(Server):
         self.start_training(id, graph, trials, parallel)
         client = self.client("neptunedata")
         completed(lambda: client.get_ml_model_training_job(id=id))
+
+    def end_residents(self) -> None:
+        """Ends the resident parents, and sees them gone."""
+        wait_for(lambda: not self.workers())
+        for process in self.tasks():
+            process.kill()
+        wait_for(lambda: not self.tasks())
 
 
 class Moto(Server):
