@@ -25,7 +25,7 @@ POLL = 0.1
 """Seconds between two looks at the clock and at the wish to stop."""
 HEADROOM = 1 << 30
 """Bytes beside DuckDB's own limit: strings that are being made are not counted in it."""
-RESULT = "result of the query"
+RESULT = "(result)"
 """The name of the table that the result is kept in: none that the query may write."""
 
 Value = TypeVar("Value")
