@@ -1,7 +1,6 @@
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,11 +61,18 @@ def test_a_header_and_a_record_that_do_not_fit_together_are_named(file: Path) ->
 
 def test_files_that_cannot_be_cut_are_sent_whole(tmp_path: Path) -> None:
     path = tmp_path / "part-00000.parquet"
-    pq.write_table(pa.table({"a": [1, 2, 3]}), path)
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY (SELECT * FROM range(3)) TO '{path}'")
 
     assert list(Splitter(10**6, "application/x-parquet").split(path)) == [Payload(path.read_bytes(), 3)]
     with pytest.raises(RecordTooLarge, match="the file"):
         list(Splitter(10, "application/x-parquet").split(path))
+
+
+def test_what_is_no_parquet_counts_no_records(file: Path) -> None:
+    file.write_text("a\n1\n")
+
+    assert Splitter(100, "application/x-parquet").count(file) == 0
 
 
 @given(st.lists(st.text("ab,é", min_size=1, max_size=6), max_size=30), st.integers(20, 60), st.booleans())
