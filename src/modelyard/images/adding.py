@@ -1,7 +1,7 @@
 """Takes an image in: finds out of what form it is, unpacks it, and describes it. A short process of its own.
 
-`python -m modelyard.images.adding PATH FOLDER [--tag TAG] [--config FILE]` fills the empty FOLDER and prints JSON:
-`{"form", "digest", "size"}`, or `{"message"}` where PATH cannot be used.
+`python -m modelyard.images.adding PATH FOLDER [--tag TAG] [--config FILE] [--digest DIGEST]` fills the empty FOLDER and
+prints JSON: `{"form", "digest", "size"}`, or `{"message"}` where PATH cannot be used.
 """
 
 import argparse
@@ -29,20 +29,27 @@ _MEMORY = 4 * 2**30
 _OF_DOCKER = "this is an archive of an older docker save; skopeo copy docker-archive:OLD oci-archive:NEW converts it"
 
 
-def add(path: Path, folder: Path, tag: str | None = None, config: Path | None = None) -> tuple[OpenedImage, int]:
-    """Fills a folder with the image, and says how many bytes it has. BadImage if it cannot be used."""
+def add(
+    path: Path, folder: Path, tag: str | None = None, config: Path | None = None, digest: str | None = None
+) -> tuple[OpenedImage, int]:
+    """Fills a folder with the image, and says how many bytes it has. BadImage if it cannot be used.
+
+    digest: of an OCI image, where it is known to be another than the archive's, which may have been compressed again.
+    """
     kind = _form(path)
     root = Root(folder / ("project" if kind == "project" else "rootfs"))
     root.path.mkdir()
     if kind == "oci":
-        digest, settings = _unpack(path, root, tag)
+        found, settings = _unpack(path, root, tag)
         begins = start.read(config) if config else start.parse(settings)
     else:
         begins = _copy(path, root, kind, config)
-        digest = _digest(root.path)
+        found, digest = _digest(root.path), None
     if kind != "project":
         _make_places(root)
-    image = OpenedImage(folder, kind, digest, begins.entrypoint, begins.command, begins.environment, begins.workdir)
+    image = OpenedImage(
+        folder, kind, digest or found, begins.entrypoint, begins.command, begins.environment, begins.workdir
+    )
     image.write()
     return image, root.size
 
@@ -157,11 +164,12 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tag")
     parser.add_argument("--config", type=Path)
+    parser.add_argument("--digest")
     asked = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     os.umask(0o022)
     try:
-        image, size = add(asked.path, asked.folder, asked.tag, asked.config)
+        image, size = add(asked.path, asked.folder, asked.tag, asked.config, asked.digest)
     except (BadImage, MemoryError) as error:
         print(json.dumps({"message": str(error) or "the archive's headers ask for too much memory"}))
         return 1

@@ -20,6 +20,7 @@ _PART = "[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
 _URI = re.compile(
     rf"[A-Za-z0-9][A-Za-z0-9.-]{{0,199}}(?::[0-9]{{1,5}})?(?:/{_PART})+(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}))?"
 )
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _DEFAULT_TAG = "latest"
 _HALF = ".half-"
 
@@ -61,17 +62,20 @@ class Images:
         """All images, the oldest first."""
         return [_image(one) for one in self._resources.all_of(KIND)]
 
-    async def add(self, uri: str, path: Path, config: Path | None = None) -> Image:
+    async def add(self, uri: str, path: Path, config: Path | None = None, digest: str | None = None) -> Image:
         """Takes an image in, instead of the one that had the URI. BadImage if it cannot be used.
 
         path: an OCI archive or layout, a root file system as folder or tar archive, or a Python project. config: a file
-        that says how the program starts, instead of the image itself.
+        that says how the program starts, instead of the image itself. digest: the registry's, of an image of which
+        another program has made the archive.
         """
         uri = check_uri(uri)
+        if digest is not None and not _DIGEST.fullmatch(digest):
+            raise BadImage(f"{digest[:100]!r} is no digest of the form sha256:…")
         half = self._folder / f"{_HALF}{uuid4().hex}"
         half.mkdir()
         try:
-            found = await _unpack(path, half, uri.rpartition(":")[2], config)
+            found = await _unpack(path, half, tag=uri.rpartition(":")[2], config=config, digest=digest)
             image = Image(uri, folder=_uri_of(found["digest"]), **found)
             async with self._adding:
                 await self._settle(half, image.digest)
@@ -126,12 +130,12 @@ def check_uri(uri: str) -> str:
     return uri if found["tag"] else f"{uri}:{_DEFAULT_TAG}"
 
 
-async def _unpack(path: Path, half: Path, tag: str, config: Path | None) -> dict[str, Any]:
+async def _unpack(path: Path, half: Path, **options: str | Path | None) -> dict[str, Any]:
     """Has a process of its own unpack the image: what a stranger's archive does to it does nothing to us."""
-    options = ["--tag", tag, *(["--config", str(config)] if config else [])]
+    given = [f"--{name}={value}" for name, value in options.items() if value is not None]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "modelyard.images.adding", *options, "--", str(path), str(half)),
+        *("-m", "modelyard.images.adding", *given, "--", str(path), str(half)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -30,7 +30,8 @@ class ImagesView:
         uri, path = _operators(ask).required("uri"), Path(ask.required("path"))
         config = ask.query.get("config")
         try:
-            return asdict(await self._images.add(uri, path, Path(config) if config else None))
+            added = await self._images.add(uri, path, Path(config) if config else None, ask.query.get("digest"))
+            return asdict(added)
         except BadImage as error:
             raise Refused(400, str(error)) from None
 

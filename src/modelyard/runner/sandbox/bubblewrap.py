@@ -6,6 +6,7 @@ https://github.com/containers/bubblewrap
 import errno
 import json
 import os
+import platform
 import resource
 import select
 import shutil
@@ -23,6 +24,10 @@ from modelyard.runner.sandbox.staging import NOBODY, give_away, nobody, stage
 from modelyard.runner.sandbox.view import MIB, Step
 
 _START_SECONDS = 30
+_WAY_OUT = (
+    "allow them (sysctl kernel.unprivileged_userns_clone=1, on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0; "
+    "in a container, run that with the right to make them)"
+)
 _ALONE = (
     "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
     "--disable-userns", "--new-session", "--die-with-parent", "--clearenv", "--cap-drop", "ALL",
@@ -34,6 +39,7 @@ class Bubblewrap:
     """See `Running`. The program dies with the thread that starts it, whatever ends that."""
 
     def __init__(self, program: Program, output: int) -> None:
+        command = [_program()]
         self._cgroup: Cgroup | None = None
         with ExitStack() as opened:
             options = _Options(opened)
@@ -46,7 +52,7 @@ class Bubblewrap:
                 options.add("--setenv", name, value)
             options.add("--seccomp", options.data(seccomp.program()))
             told, blocked = options.pipe("--info-fd"), options.pipe("--block-fd", reading=True)
-            command = [_program(), "--args", options.written(), "--", *program.arguments]
+            command += ["--args", options.written(), "--", *program.arguments]
             if user is not None:
                 command = [*_limiting(program.limits), *command]
             self._process = subprocess.Popen(
@@ -181,6 +187,8 @@ def _program() -> str:
     found = shutil.which("bwrap")
     if found is None:
         raise NoSandbox("bubblewrap is not installed (bwrap is not found)")
+    if not seccomp.supported():
+        raise NoSandbox(f"no list of system calls to refuse is known for {platform.machine()}")
     return found
 
 
@@ -228,7 +236,7 @@ def _first_process(told: int) -> int:
         ready, _, _ = select.select([told], [], [], _START_SECONDS)
         piece = os.read(told, 4096) if ready else b""
         if not piece:
-            raise NoSandbox("bubblewrap cannot make namespaces here")
+            raise NoSandbox(f"bubblewrap cannot make namespaces here; {_WAY_OUT}")
         text += piece
     return int(json.loads(text)["child-pid"])
 
