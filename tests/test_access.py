@@ -297,6 +297,10 @@ def test_a_party_reads_its_own_part_of_the_audit_log(
     assert foreign[1]["message"].replace(memberships[SHOP], "0" * 36) == unknown[1]["message"]
     assert read(SHOP, memberships[SHOP], before="x")[0] == 400
 
+    client("cleanrooms", SHOP).delete_membership(membershipIdentifier=memberships[SHOP])
+    assert read(SHOP, memberships[SHOP])[0] == 404
+    assert len(read(SHOP, room)[1]["entries"]) == 4, "who has left still reads what was done with its data"
+
 
 @pytest.mark.system
 def test_the_command_line_signs(tmp_path: Path) -> None:

@@ -159,6 +159,13 @@ class Parties:
             raise NotAMember(id)
         return self._collaboration(owner.region, id)
 
+    def took_part(self, owner: Owner, id: str) -> None:
+        """NotAMember unless the asker was ever invited into the collaboration with this id, whatever came of it."""
+        try:
+            self._resources.get(owner, MEMBER, id)
+        except NotFound:
+            raise NotAMember(id) from None
+
     def active_member(self, owner: Owner, collaboration: str) -> Membership:
         """The asker's ACTIVE membership of the collaboration with this id; NotAMember."""
         found = self.of_account(self.collaboration(owner, collaboration), owner.account)

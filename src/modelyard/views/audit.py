@@ -6,6 +6,7 @@ from typing import Any
 
 from modelyard.collaborations.audit import Audit
 from modelyard.collaborations.parties import NotAMember, Parties
+from modelyard.jobs.model import Owner
 from modelyard.pages import Ask, Refused, View
 
 
@@ -18,15 +19,26 @@ class AuditView:
         self.views: Mapping[str, tuple[str, View]] = {"/-/audit/": ("GET", self._list)}
 
     def _list(self, ask: Ask) -> Any:
-        """The newest entries first; `following` is the value of `before` for those that came earlier."""
-        id = ask.required("membership")
-        try:
-            membership = self._parties.membership(ask.owner, id)
-        except NotAMember:
-            raise Refused(404, f"You have no membership {id[:80]!r}") from None
+        """The newest entries first; `following` is the value of `before` for those that came earlier.
+
+        Who has left names the collaboration, since the membership is gone.
+        """
+        collaboration = self._collaboration(ask.owner, ask.required("membership"))
         before = ask.query.get("before")
         if before is not None and not (before.isascii() and before.isdigit() and len(before) < 19):
             raise Refused(400, f"before: {before[:40]!r} is none of ours; repeat `following` from an answer")
         position = None if before is None else int(before)
-        page = self._audit.page(ask.owner.account, membership.collaboration.id, position, ask.limit())
+        page = self._audit.page(ask.owner.account, collaboration, position, ask.limit())
         return {"entries": [asdict(entry) for entry in page.items], "following": page.following}
+
+    def _collaboration(self, owner: Owner, id: str) -> str:
+        """The id of the collaboration that an id of one's membership, or of itself, means."""
+        try:
+            return self._parties.membership(owner, id).collaboration.id
+        except NotAMember:
+            pass
+        try:
+            self._parties.took_part(owner, id)
+        except NotAMember:
+            raise Refused(404, f"You have no membership {id[:80]!r}") from None
+        return id
