@@ -80,6 +80,11 @@ def test_an_empty_result_is_a_header_alone(room: Path) -> None:
     assert lines(room) == [["age"]]
 
 
+def test_a_row_of_one_null_is_no_empty_line(room: Path) -> None:
+    run(context(room, "SELECT age FROM people"))
+    assert (room / "output" / "part-00000.csv").read_text() == 'age\n30\n41\n""\n'
+
+
 def test_writes_parquet(room: Path) -> None:
     found = run(context(room, "SELECT id, note FROM people", format="PARQUET", shard_rows=None))
     assert (found["records"], found["files"]) == (3, 1)

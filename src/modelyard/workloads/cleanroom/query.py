@@ -141,9 +141,16 @@ class _Shards:
 
     def _shard(self, number: int, start: int, end: int) -> Path:
         file = self._output / f"part-{number:05d}.{'csv' if self._csv else 'parquet'}"
-        rows = f"SELECT * FROM {quoted(RESULT)} WHERE rowid >= {start} AND rowid < {end}"
+        rows = f"SELECT {self._chosen()} FROM {quoted(RESULT)} WHERE rowid >= {start} AND rowid < {end}"
         self._connection.execute(f"COPY ({rows}) TO {text(str(file))} ({self._options})")
         return file
+
+    def _chosen(self) -> str:
+        """All columns; of one alone, a NULL is written as "", for an empty line is no row to those who read CSV."""
+        if not self._csv or len(self._columns) > 1:
+            return "*"
+        name = quoted(next(iter(self._columns)))
+        return f"coalesce(CAST({name} AS VARCHAR), '') AS {name}"
 
     def _check_lines(self) -> None:
         for name in (name for name, kind in self._columns.items() if kind == "VARCHAR"):
