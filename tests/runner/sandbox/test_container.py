@@ -323,8 +323,10 @@ os.chmod("/opt/ml/out/su", 0o6777)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(Path(path).read_bytes())
             copy.chmod(0o755)
+        code = (
             "exec 2> /dev/null; echo /*; (echo x > /srv/x) || echo kept; echo x > /tmp/x && echo written;"
             "read host < /etc/hosts; echo $host"
+        )
         status, text = run(code, image=add(source, folder)[0])
         assert status == 0, text
         roots = {"/bin", "/dev", "/etc", "/opt", "/proc", "/run", "/srv", "/tmp"}
