@@ -5,7 +5,7 @@ container to its memory, where else a look at it, 20 times a second, has to.
 """
 
 import json
-from uuid import uuid4
+import subprocess
 
 from modelyard.runner.sandbox.cgroup import Cgroup
 from modelyard.runner.sandbox.isolation import RUNTIMES, Isolation, attempt
@@ -23,12 +23,18 @@ def reason(name: Isolation) -> str | None:
     return None
 
 
-def main() -> None:
-    """Prints what is found."""
-    groups = Cgroup.make(f"probe-{uuid4().hex}", Limits(memory=64 * MIB, cores=1))
+def held() -> bool:
+    """Whether we may make control groups that hold a process to its memory."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        groups = Cgroup.make(f"probe-{process.pid}", Limits(memory=64 * MIB, cores=1), process.pid)
     if groups is not None:
         groups.remove()
-    print(json.dumps({**{name: reason(name) for name in RUNTIMES}, "kernel": groups is not None}))
+    return groups is not None
+
+
+def main() -> None:
+    """Prints what is found."""
+    print(json.dumps({**{name: reason(name) for name in RUNTIMES}, "kernel": held()}))
 
 
 if __name__ == "__main__":

@@ -73,9 +73,7 @@ class Bubblewrap:
                 self._pidfd = os.pidfd_open(self.root)
                 if user is None:
                     _restrict(self.root, program.limits)
-                self._cgroup = Cgroup.make(program.name, program.limits)
-                if self._cgroup is not None:
-                    self._cgroup.add(self.root)
+                self._cgroup = Cgroup.make(program.name, program.limits, self.root)
                 os.write(blocked, b"\n")
             except BaseException:
                 self._process.kill()

@@ -5,7 +5,7 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admi
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,8 @@ ROOT = Path("/sys/fs/cgroup")
 _PERIOD = 100_000
 """Microseconds for which processor time is handed out."""
 _EMPTY_SECONDS = 2.0
+_PREFIX = "modelyard-"
+_OLD_SECONDS = 60.0
 
 
 class Cgroup:
@@ -24,34 +26,29 @@ class Cgroup:
         self._folders = folders
 
     @classmethod
-    def make(cls, name: str, limits: Limits) -> "Cgroup | None":
-        """Groups with these limits; None where we may not make one that limits memory."""
-        folders: dict[str, Path] = {}
-        for controller, place in _places().items():
-            with suppress(OSError):
-                folder = place / f"modelyard-{name}"
+    def make(cls, name: str, limits: Limits, pid: int) -> "Cgroup | None":
+        """Groups with these limits around a process, and what it starts from now on.
+
+        None where we may not make one that limits memory, or may not put a process into it.
+        """
+        places = _places()
+        _sweep(places.values())
+        made = cls({controller: place / f"{_PREFIX}{name}" for controller, place in places.items()})
+        try:
+            for controller, folder in made._folders.items():
                 folder.mkdir(exist_ok=True)
-                folders[controller] = folder
                 _limit(folder, controller, limits)
-                continue
-            if (folder := folders.pop(controller, Path())) != Path():
-                folder.rmdir()
-        made = cls(folders)
-        if {"memory", ""} & folders.keys():
-            return made
-        made.remove()
-        return None
+                (folder / "cgroup.procs").write_text(str(pid))
+        except OSError:
+            made.remove()
+            return None
+        return made if made._folders else None
 
     @classmethod
     def of(cls, pid: int) -> "Cgroup":
         """The groups that a process is in, which others have made."""
         memory = {"": ROOT, "memory": ROOT / "memory"}
         return cls({name: memory[name] / path.lstrip("/") for name, path in _own(pid) if name in memory})
-
-    def add(self, pid: int) -> None:
-        """Makes a process a member, and what it starts from now on."""
-        for folder in self._folders.values():
-            (folder / "cgroup.procs").write_text(str(pid))
 
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed a member for its memory."""
@@ -88,7 +85,7 @@ def _places() -> dict[str, Path]:
                 return {"": place}
         for controller in {"memory", "cpu"} & set(controllers.split(",")):
             places[controller] = ROOT / controller / own.lstrip("/")
-    return places
+    return places if "memory" in places else {}
 
 
 def _own(pid: int | None = None) -> Iterator[tuple[str, str]]:
@@ -97,6 +94,15 @@ def _own(pid: int | None = None) -> Iterator[tuple[str, str]]:
         for line in Path(f"/proc/{pid or 'self'}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             yield controllers, path
+
+
+def _sweep(places: Iterable[Path]) -> None:
+    """Removes empty groups that somebody made who was killed; one that was made just now may be about to be used."""
+    for place in places:
+        for folder in place.glob(f"{_PREFIX}*"):
+            with suppress(OSError):
+                if time.time() - folder.stat().st_mtime > _OLD_SECONDS:
+                    folder.rmdir()
 
 
 def _words(path: Path) -> list[str]:
