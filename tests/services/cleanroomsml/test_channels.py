@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.rooms import BANK, SHOP, SQL, Room, role
-from tests.services.cleanroomsml.conftest import ROWS, Open, Server
+from tests.services.cleanroomsml.conftest import ROWS, TRAINED, Open, Server
 
 from modelyard.services.cleanroomsml.channels import DAY_MS
 from modelyard.services.cleanroomsml.retention import Retention
@@ -169,6 +169,32 @@ class TestDeletion:
         server.run(Retention(backend).look())
         server.sweep()
         assert room.get_channel(channel)["status"] == "INACTIVE"
+
+
+class TestBudgets:
+    def test_are_shown_and_spent_by_channels_training_and_inference(self, room: Room, server: Server) -> None:
+        rooms, mine = room.rooms(SHOP), room.memberships[SHOP]
+        (table,) = rooms.list_configured_table_associations(membershipIdentifier=mine)[
+            "configuredTableAssociationSummaries"
+        ]
+        arn = f"arn:aws:cleanrooms:us-east-1:{SHOP}:membership/{mine}/configuredtableassociation/{table['id']}"
+        rooms.create_privacy_budget_template(
+            membershipIdentifier=mine,
+            privacyBudgetType="ACCESS_BUDGET",
+            parameters={"accessBudget": {"budgetParameters": [{"type": "LIFETIME", "budget": 2}], "resourceArn": arn}},
+        )
+        channel = room.channel()
+        (budget,) = room.get_channel(channel)["privacyBudgets"]["accessBudgets"]
+        assert (budget["resourceArn"], budget["aggregateRemainingBudget"]) == (arn, 1)
+        server.finish(ROWS)
+        model = room.train(channel)["trainedModelArn"]
+        server.finish(TRAINED)
+        with pytest.raises(ClientError, match="budget of table visitors is spent") as error:
+            room.infer(model, channel)
+        assert error.value.response["Error"]["Code"] == "ValidationException"
+        code, text = refused(room, name="more")
+        assert (code, "BUDGET_SPENT" in text) == ("ValidationException", True)
+        room.channel(name="own", sql="SELECT income FROM clients")
 
 
 class TestLists:

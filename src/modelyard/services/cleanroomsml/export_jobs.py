@@ -118,10 +118,11 @@ class ExportJobs:
     async def _refused(self, membership: Membership, model: Record, association: Resource) -> Fault:
         """The answer where a provider lets nothing out, who finds it in its log."""
         arn, account = association.document["arn"], association.owner.account
-        rule = f"The privacy configuration of {arn}, of account {account}, allows no exports"
+        rule = "has no trainedModelExports, and so allows no exports"
         asker, room = membership.owner.account, membership.collaboration.id
-        await self._backend.audit.record(Entry(room, account, asker, "refused", model.arn, used=arn, rule=rule))
-        return denied(rule)
+        told = f"the privacy configuration {rule}"
+        await self._backend.audit.record(Entry(room, account, asker, "refused", model.arn, used=arn, rule=told))
+        return denied(f"The privacy configuration of {arn}, of account {account}, {rule}")
 
 
 def _within(collaboration: str, model: str) -> str:

@@ -49,15 +49,16 @@ RECEIVE = "CAN_RECEIVE_INFERENCE_OUTPUT"
 _INFERENCE = "modelyard.workloads.cleanroom.inference:run"
 _ECHOED = ("resourceConfig", "outputConfiguration", "dataSource")
 _OPTIONAL = ("containerExecutionParameters", "environment", "kmsKeyArn")
+_HEADER = "first"
+"""Of a CSV file the first request has the header, as AWS's guide has it."""
 _CONTENT_TYPES = {"CSV": "text/csv", "PARQUET": "application/x-parquet"}
 
 
 class InferenceJobs:
-    """The operations on inference jobs. `header`: whether a file's first request has its header ("first"), or none."""
+    """The operations on inference jobs."""
 
-    def __init__(self, backend: Backend, header: str = "first") -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._header = header
         backend.store.at_end(INFERENCE, uses.ended)
 
     async def start(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +193,7 @@ class InferenceJobs:
             "environment": request.get("environment", {}),
             "accept": request["outputConfiguration"].get("accept"),
             "content_type": _CONTENT_TYPES[channel.facts["format"]],
-            "header": self._header,
+            "header": _HEADER,
             "max_payload": request.get("containerExecutionParameters", {}).get("maxPayloadInMB"),
             "records": channel.result.get("records"),
             "instances": count,
