@@ -191,6 +191,18 @@ class TestNetwork:
             with pytest.raises(ConnectionRefusedError):
                 container.connect(8081)
 
+    def test_one_that_never_accepts_holds_nobody_up(self, start: Start) -> None:
+        code = "import socket, time; s = socket.create_server(('', 8080), backlog=0); time.sleep(600)"
+        with start(code) as container:
+            taken = [connected(container)]
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):  # noqa: PT012 - the first that waits is the one that is refused
+                while True:
+                    taken.append(container.connect())
+            for connection in taken:
+                connection.close()
+        assert time.monotonic() - began < 15
+
     def test_nothing_can_be_reached_from_inside(self, run: Run) -> None:
         with socket.create_server(("127.0.0.1", 0)) as ours, socket.socket(socket.AF_UNIX) as hidden:
             hidden.bind(f"\0{(mark := uuid4().hex)}")

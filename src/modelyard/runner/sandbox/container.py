@@ -115,7 +115,10 @@ class Container:
         return self._status
 
     def connect(self, port: int = 8080) -> socket.socket:
-        """A connection to a port of the container's own loopback; ConnectionRefusedError until somebody listens."""
+        """A connection to a port of the container's own loopback.
+
+        ConnectionRefusedError until somebody listens, TimeoutError if nobody takes it.
+        """
         with self._asking:
             try:
                 control = self._gate_open()
@@ -192,6 +195,7 @@ class Container:
         if self._gate is not None:
             process, control = self._gate
             control.close()
+            process.kill()
             process.wait()
             self._gate = None
 

@@ -15,6 +15,8 @@ import sys
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _NS_GET_USERNS = 0xB701
 LONGEST = 64
+CONNECT_SECONDS = 2.0
+"""A program may listen and never accept."""
 
 
 def enter(network: int) -> None:
@@ -31,11 +33,12 @@ def serve(control: socket.socket) -> None:
     """Answers until nobody asks any more."""
     while asked := control.recv(LONGEST):
         try:
-            with socket.create_connection(("127.0.0.1", int(asked))) as connection:
+            with socket.create_connection(("127.0.0.1", int(asked)), CONNECT_SECONDS) as connection:
+                connection.settimeout(None)
                 rights = array.array("i", [connection.fileno()])
                 control.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
         except OSError as error:
-            control.send(bytes([error.errno or errno.EIO]))
+            control.send(bytes([error.errno or errno.ETIMEDOUT]))
 
 
 if __name__ == "__main__":

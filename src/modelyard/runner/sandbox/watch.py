@@ -16,6 +16,8 @@ _SLOW = 20
 """Every so many looks, files are looked at too."""
 _FILE_BYTES = 4096
 """What a file costs, however small it is."""
+_INODE_BYTES = 1024
+"""What a file in memory costs beyond what is in it."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 Exceeded = Literal["memory", "disk"]
@@ -99,7 +101,7 @@ def _in_memory(program: Program, root: int) -> int:
     for target in ("/dev/shm", *(step.target for step in program.view if step.kind == "memory")):
         with suppress(OSError):
             found = os.statvfs(f"/proc/{root}/root{target}")
-            total += (found.f_blocks - found.f_bfree) * found.f_frsize
+            total += (found.f_blocks - found.f_bfree) * found.f_frsize + (found.f_files - found.f_ffree) * _INODE_BYTES
     return total
 
 
