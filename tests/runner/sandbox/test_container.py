@@ -99,6 +99,15 @@ class TestProgram:
             assert container.wait(20) == 0
         assert said.text == "hello\n"  # type: ignore[attr-defined]
 
+    def test_may_use_a_python_that_lies_below_tmp(
+        self, start: Start, said: Callable[[bytes], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "python").write_text("here")
+        monkeypatch.setattr(sys, "prefix", str(tmp_path))
+        with start(str(tmp_path / "python"), entrypoint=["cat"]) as container:
+            assert container.wait(20) == 0
+        assert said.text == "here"  # type: ignore[attr-defined]
+
     def test_one_that_does_not_exist_is_said_to(self, start: Start, said: Callable[[bytes], None]) -> None:
         with start("x", entrypoint=["/no/such/program"]) as container:
             assert container.wait(20) not in (0, None)

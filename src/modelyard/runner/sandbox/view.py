@@ -47,11 +47,11 @@ def view(image: OpenedImage, binds: Sequence[Bind], limits: Limits, hostname: st
     What lies in memory may grow to half of the memory that the container may use.
     """
     project = image.form == "project"
-    files = [*installation(), Step("bind", PROJECT, image.files)] if project else [Step("bind", "/", image.files)]
     return [
-        *files,
+        *([] if project else [Step("bind", "/", image.files)]),
         Step("memory", "/tmp", writable=True, size=limits.memory // 2),
         Step("memory", "/run", writable=True, size=16 * MIB),
+        *([*installation(), Step("bind", PROJECT, image.files)] if project else []),  # which may lie below /tmp
         Step("file", "/etc/hosts", text=f"127.0.0.1 localhost {hostname}\n::1 localhost\n"),
         *([] if any(bind.target == PLATFORM for bind in binds) else [Step("memory", PLATFORM, size=MIB)]),
         *(_bind(bind) for bind in sorted(binds, key=lambda bind: bind.target)),
