@@ -102,9 +102,11 @@ class TestProgram:
     def test_may_use_a_python_that_lies_below_tmp(
         self, start: Start, said: Callable[[bytes], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (tmp_path / "python").write_text("here")
-        monkeypatch.setattr(sys, "prefix", str(tmp_path))
-        with start(str(tmp_path / "python"), entrypoint=["cat"]) as container:
+        prefix = tmp_path / "prefix"  # `tmp_path` itself is its owner's alone
+        prefix.mkdir()
+        (prefix / "python").write_text("here")
+        monkeypatch.setattr(sys, "prefix", str(prefix))
+        with start(str(prefix / "python"), entrypoint=["cat"]) as container:
             assert container.wait(20) == 0
         assert said.text == "here"  # type: ignore[attr-defined]
 
