@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.runner.sandbox import NoSandbox, isolation
 from tests.boto import client_for, loop, send  # noqa: F401 (fixtures)
 
 ROOT = Path(__file__).parent.parent
@@ -81,3 +82,12 @@ def printed(log: str) -> str:
 
 
 assert sys.platform == "linux", "Modelyard's processes need Linux"
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> str:
+    """What isolates containers here; skips where nothing can."""
+    try:
+        return isolation()
+    except NoSandbox as error:
+        pytest.skip(str(error))

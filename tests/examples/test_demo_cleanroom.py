@@ -1,5 +1,4 @@
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ SCRIPT = ROOT / "examples" / "demo_cleanroom.py"
 
 @pytest.mark.slow
 @pytest.mark.system
-@pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap on this machine; apt-get install bubblewrap")
+@pytest.mark.usefixtures("sandbox")
 def test_the_demo_reads_more_in_the_room_than_either_party_alone_and_leaves_nothing_running(data: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--data-dir", str(data), "--pictures", "600"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

@@ -1,6 +1,5 @@
 """No job of a room is lost or done twice, and no container lives on alone: kill -9 at every stage."""
 
-import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from tests.system.server import attempts, kill_pid
 pytestmark = [
     pytest.mark.system,
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap on this machine; apt-get install bubblewrap"),
+    pytest.mark.usefixtures("sandbox"),
 ]
 
 

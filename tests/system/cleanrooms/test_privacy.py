@@ -24,7 +24,7 @@ from tests.system.server import Server
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ARN = re.compile(r"arn:aws:cleanrooms[a-z-]*:[\w:/-]+")
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.usefixtures("sandbox")]
 
 MARKS = {BANK: b"73102746", SHOP: b"88401953"}
 COUNT = 30

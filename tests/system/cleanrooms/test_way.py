@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from tests.system.cleanrooms.rooms import KeyedServer, LiveRoom
 pytestmark = [
     pytest.mark.system,
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap on this machine; apt-get install bubblewrap"),
+    pytest.mark.usefixtures("sandbox"),
 ]
 POLICIES = {
     "trainedModels": {

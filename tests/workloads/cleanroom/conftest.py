@@ -8,19 +8,9 @@ import pytest
 
 from modelyard.images.folder import OpenedImage
 from modelyard.runner.context import Context
-from modelyard.runner.sandbox import NoSandbox, isolation
 
 BANK, SHOP = "111111111111", "222222222222"
 MIB = 2**20
-
-
-@pytest.fixture(scope="session")
-def sandbox() -> str:
-    """What isolates here."""
-    try:
-        return isolation()
-    except NoSandbox as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture
