@@ -75,7 +75,7 @@ def _from_header(value: bytes, headers: Headers, account_of: AccountOf) -> Ident
         identity = replace(identity, account=account_of_key(identity.access_key))
     else:
         return UNSIGNED
-    if identity.account != ANONYMOUS_ACCOUNT:
+    if identity.account != ANONYMOUS_ACCOUNT or identity.access_key == ANONYMOUS_ACCOUNT:
         return identity
     token = next((token for name, token in headers if name == b"x-amz-security-token"), b"")
     return _looked_up(identity, token.decode("latin-1"), account_of)
