@@ -40,6 +40,7 @@ class TestStart:
         assert server.finish(INFERRED, {"bytes": 50}) == ["inference", "delivery"]
         found = room.get_job(arn)
         assert (found["status"], found["inferenceContainerImageDigest"]) == ("ACTIVE", INFERRED["digest"])
+        assert found["ResponseMetadata"]["HTTPHeaders"]["x-modelyard-isolation"] == "bubblewrap"
         assert server.object(f"s3://bank-out/models/{room.collaboration}/model/{BANK}/scores").is_dir()
         delivered = [e for e in server.audit(SHOP, room.collaboration) if e.action == "delivery" and e.account == SHOP]
         assert {(entry.left, entry.amount) for entry in delivered} == {(f"inference output to account {BANK}", 50)}

@@ -48,6 +48,7 @@ class TestCreate:
         assert server.finish(TRAINED) == ["training"]
         found = room.get_model(arn)
         assert (found["status"], found["trainingContainerImageDigest"]) == ("ACTIVE", TRAINED["digest"])
+        assert found["ResponseMetadata"]["HTTPHeaders"]["x-modelyard-isolation"] == "bubblewrap"
 
     def test_tells_the_container_what_it_asked_for(self, room: Room, server: Server, channel: str) -> None:
         room.train(

@@ -40,6 +40,7 @@ from modelyard.services.cleanroomsml.records import (
     require_quota,
     running,
     status_details,
+    tell_isolation,
 )
 from modelyard.storage.names import join
 from modelyard.wire.endpoint import Call, quick
@@ -78,6 +79,7 @@ class InferenceJobs:
         membership = self._backend.member(call, request)
         found = self._find(membership, request["trainedModelInferenceJobArn"])
         asked = found.request
+        tell_isolation(call, found)
         return {
             **self._summary(found, membership, call.account),
             **{name: asked[name] for name in _ECHOED},

@@ -18,6 +18,7 @@ from modelyard.jobs.listing import Search
 from modelyard.jobs.model import Job, NotFound, Owner, Resource, Stage, Status
 from modelyard.jobs.store import now
 from modelyard.services.cleanroomsml.backend import ACTIVE, LONGEST_MESSAGE, Backend, check_tags, conflict
+from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
 FACTS = "modelyard"
@@ -82,6 +83,12 @@ def record(backend: Backend, resource: Resource, kind: str | None = None) -> Rec
     """A record with its job, which is of the resource's kind or of another."""
     job = backend.store.get(resource.owner, kind or resource.kind, resource.id)
     return Record(resource, job, _status(backend, resource, job))
+
+
+def tell_isolation(call: Call, found: Record) -> None:
+    """Says in a header what kept the container of a job apart: AWS's answers have no member for it."""
+    if isolation := found.result.get("isolation"):
+        call.headers["x-modelyard-isolation"] = isolation
 
 
 def facts(job: Job) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from modelyard.services.cleanroomsml.records import (
     require_active_owners,
     require_quota,
     status_details,
+    tell_isolation,
 )
 from modelyard.services.cleanroomsml.training_plan import Training, plan
 from modelyard.wire.endpoint import Call, quick
@@ -76,6 +77,7 @@ class TrainedModels:
         membership = self._backend.member(call, request)
         found = find(self._backend, membership, request["trainedModelArn"], request.get("versionIdentifier"))
         asked = found.request
+        tell_isolation(call, found)
         return {
             **self._described(found, membership.collaboration, call.account),
             "dataChannels": asked["dataChannels"],
@@ -93,6 +95,7 @@ class TrainedModels:
         collaboration = self._backend.asker(call, request).collaboration
         model = self._backend.in_collaboration(collaboration, MODEL, request["trainedModelArn"])
         found = version(self._backend, model, request.get("versionIdentifier"))
+        tell_isolation(call, found)
         described = self._described(found, collaboration, call.account)
         return {**described, "creatorAccountId": model.owner.account}
 
