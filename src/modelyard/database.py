@@ -36,7 +36,8 @@ class Query:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Of the parameters, in the order of their question marks."""
-        return tuple(self._compiled.positiontup or ())
+        assert self._compiled.positiontup is not None
+        return tuple(self._compiled.positiontup)
 
     @cached_property
     def constants(self) -> dict[str, Any]:
