@@ -1,7 +1,7 @@
 """Lists by page: what is looked for, and the statement that finds it by key, never by OFFSET."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Table, and_, bindparam, func, or_, select
@@ -10,6 +10,7 @@ from modelyard.database import Query
 from modelyard.jobs.model import DELETED, RESERVED, Owner
 
 Item = TypeVar("Item")
+Told = TypeVar("Told")
 
 LAST_KEY = 2**63 - 1
 
@@ -61,6 +62,31 @@ class Page(Generic[Item]):
 
 OWNED = ("account", "region", "kind")
 """What every list of an owner's is by; the rest of a search may be given, or not."""
+
+
+def filled(
+    fetch: Callable[[Search], Page[Item]],
+    looked: Search,
+    told: Callable[[Item], Told | None],
+    key: Callable[[Item], int],
+) -> Page[Told]:
+    """A page of what is `told` of items; None leaves one out, and others take its place.
+
+    key: that of an item's row, from which the next page goes on.
+    """
+    items: list[Told] = []
+    while True:
+        page = fetch(looked)
+        for found in page.items:
+            if (item := told(found)) is None:
+                continue
+            items.append(item)
+            if len(items) == looked.limit:
+                more = found is not page.items[-1] or page.following is not None
+                return Page(items, key(found) if more else None)
+        if page.following is None:
+            return Page(items, None)
+        looked = replace(looked, position=page.following)
 
 
 def statement(table: Table, columns: Sequence[Column[Any]], ascending: bool, by: Sequence[str] = OWNED) -> Query:

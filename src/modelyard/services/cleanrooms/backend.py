@@ -10,11 +10,11 @@ from modelyard.collaborations.audit import Audit
 from modelyard.collaborations.budgets import Budgets
 from modelyard.collaborations.catalog import Catalog
 from modelyard.collaborations.glue import Glue
-from modelyard.collaborations.parties import Parties
+from modelyard.collaborations.parties import Collaboration, Membership, Parties
 from modelyard.collaborations.queries import Queries
 from modelyard.collaborations.tables import Tables
 from modelyard.jobs.listing import Search
-from modelyard.jobs.model import Owner
+from modelyard.jobs.model import NotFound, Owner, Resource
 from modelyard.jobs.resources import Resources
 from modelyard.jobs.store import Store
 from modelyard.jobs.tags import Tags
@@ -52,6 +52,26 @@ class Backend:
     remove: Callable[[str], Awaitable[None]]
     wake: Callable[[], None]
     slots: int
+
+    def collaboration(self, call: Call, request: Mapping[str, Any]) -> Collaboration:
+        """The collaboration that a request names. NotAMember unless the caller is an active one."""
+        return self.parties.active_member(owner(call), request["collaborationIdentifier"]).collaboration
+
+    def in_membership(
+        self, call: Call, request: Mapping[str, Any], kind: str, id: str, what: str, type: str = "MEMBERSHIP"
+    ) -> tuple[Resource, Membership]:
+        """What the caller has under an id in the membership that a request names, and that membership.
+
+        A Fault that calls it `what` if there is none, of a `type` of ResourceNotFoundException's; NotAMember.
+        """
+        membership = self.parties.membership(owner(call), request["membershipIdentifier"])
+        try:
+            found = self.resources.get(owner(call), kind, id)
+            if found.base == membership.arn:
+                return found, membership
+        except NotFound:
+            pass
+        raise not_found(call, type, what, id)
 
 
 def owner(call: Call) -> Owner:

@@ -111,7 +111,7 @@ class BudgetTemplates:
     @quick
     def list_budgets_of_collaboration(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of what is left of all members' budgets."""
-        collaboration = self._collaboration(call, request)
+        collaboration = self._backend.collaboration(call, request)
         page = self._backend.resources.page_under(call.region, TEMPLATE, search(request, root=collaboration.arn))
         return {
             "collaborationPrivacyBudgetSummaries": [
@@ -123,7 +123,7 @@ class BudgetTemplates:
     @quick
     def get_of_collaboration(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """One template of any member, for any other."""
-        collaboration, id = self._collaboration(call, request), request["privacyBudgetTemplateIdentifier"]
+        collaboration, id = self._backend.collaboration(call, request), request["privacyBudgetTemplateIdentifier"]
         for one in self._backend.budgets.of(collaboration):
             if one.id == id:
                 return {"collaborationPrivacyBudgetTemplate": _shared(one, collaboration)}
@@ -132,26 +132,16 @@ class BudgetTemplates:
     @quick
     def list_of_collaboration(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of the templates of all members."""
-        collaboration = self._collaboration(call, request)
+        collaboration = self._backend.collaboration(call, request)
         page = self._backend.resources.page_under(call.region, TEMPLATE, search(request, root=collaboration.arn))
         return {
             "collaborationPrivacyBudgetTemplateSummaries": [_shared_summary(one, collaboration) for one in page.items],
             "nextToken": next_token(page.following),
         }
 
-    def _collaboration(self, call: Call, request: Mapping[str, Any]) -> Collaboration:
-        return self._backend.parties.active_member(owner(call), request["collaborationIdentifier"]).collaboration
-
     def _own(self, call: Call, request: Mapping[str, Any]) -> tuple[Resource, Membership]:
-        membership = self._backend.parties.membership(owner(call), request["membershipIdentifier"])
         id = request["privacyBudgetTemplateIdentifier"]
-        try:
-            found = self._backend.resources.get(owner(call), TEMPLATE, id)
-            if found.base == membership.arn:
-                return found, membership
-        except NotFound:
-            pass
-        raise not_found(call, "MEMBERSHIP", "privacy budget template", id)
+        return self._backend.in_membership(call, request, TEMPLATE, id, "privacy budget template")
 
     def _association(self, membership: Membership, text: str) -> Resource:
         """The association in that membership that the budgets are for; else a Fault."""

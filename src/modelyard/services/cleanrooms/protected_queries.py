@@ -15,8 +15,8 @@ from modelyard.collaborations.budgets import BudgetSpent
 from modelyard.collaborations.parties import Membership
 from modelyard.collaborations.queries import Judged
 from modelyard.jobs import resources, store
-from modelyard.jobs.listing import Search
-from modelyard.jobs.model import Job, NotFound, Resource, Status
+from modelyard.jobs.listing import Search, filled
+from modelyard.jobs.model import Job, Resource, Status
 from modelyard.services.cleanrooms.backend import (
     Backend,
     conflict,
@@ -24,7 +24,6 @@ from modelyard.services.cleanrooms.backend import (
     invalid,
     moment,
     next_token,
-    not_found,
     owner,
     search,
 )
@@ -76,19 +75,19 @@ class ProtectedQueries:
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of the queries of a membership of the caller's, newest first."""
         membership = self._backend.parties.membership(owner(call), request["membershipIdentifier"])
-        wanted, looked = request.get("status"), search(request, base=membership.arn)
-        summaries: list[dict[str, Any]] = []
-        while True:
-            page = self._backend.resources.page(owner(call), KIND, looked)
-            for one in page.items:
-                summary = self._summary(one, membership)
-                if wanted in (None, summary["status"]):
-                    summaries.append(summary)
-                if len(summaries) == looked.limit and one is not page.items[-1]:
-                    return {"protectedQueries": summaries, "nextToken": next_token(one.key)}
-            if page.following is None or len(summaries) == looked.limit:
-                return {"protectedQueries": summaries, "nextToken": next_token(page.following)}
-            looked = Search(base=membership.arn, limit=looked.limit, position=page.following)
+        wanted = request.get("status")
+
+        def told(found: Resource) -> dict[str, Any] | None:
+            summary = self._summary(found, membership)
+            return summary if wanted in (None, summary["status"]) else None
+
+        page = filled(
+            lambda looked: self._backend.resources.page(owner(call), KIND, looked),
+            search(request, base=membership.arn),
+            told,
+            lambda found: found.key,
+        )
+        return {"protectedQueries": page.items, "nextToken": next_token(page.following)}
 
     async def update(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Cancels a query; a Fault if it has ended."""
@@ -176,15 +175,8 @@ class ProtectedQueries:
         return self._backend.resources.get(membership.owner, KIND, id)
 
     def _own(self, call: Call, request: Mapping[str, Any]) -> tuple[Resource, Membership]:
-        membership = self._backend.parties.membership(owner(call), request["membershipIdentifier"])
         id = request["protectedQueryIdentifier"]
-        try:
-            found = self._backend.resources.get(owner(call), KIND, id)
-            if found.base == membership.arn:
-                return found, membership
-        except NotFound:
-            pass
-        raise not_found(call, "MEMBERSHIP", "protected query", id)
+        return self._backend.in_membership(call, request, KIND, id, "protected query")
 
     def _summary(self, found: Resource, membership: Membership) -> dict[str, Any]:
         job = self._backend.store.get(found.owner, KIND, found.id)

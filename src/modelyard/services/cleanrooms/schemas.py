@@ -12,7 +12,7 @@ from modelyard.collaborations.column_types import glue_type
 from modelyard.collaborations.parties import Collaboration
 from modelyard.jobs.listing import LAST_KEY
 from modelyard.jobs.model import Resource
-from modelyard.services.cleanrooms.backend import Backend, moment, next_token, not_found, owner, search
+from modelyard.services.cleanrooms.backend import Backend, moment, next_token, not_found, search
 from modelyard.services.cleanrooms.configured_tables import rule_types
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
@@ -27,7 +27,7 @@ class Schemas:
     @quick
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of the tables of all active members, newest first."""
-        collaboration = self._collaboration(call, request)
+        collaboration = self._backend.collaboration(call, request)
         looked = search(request)
         before = LAST_KEY if looked.position is None else looked.position
         found = [one for one in reversed(self._backend.tables.associations(collaboration)) if one.key < before]
@@ -42,13 +42,13 @@ class Schemas:
     @quick
     def get(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A table: its allowed columns, and what keeps it from being queried."""
-        collaboration = self._collaboration(call, request)
+        collaboration = self._backend.collaboration(call, request)
         return {"schema": self._described(self._found(call, collaboration, request["name"]), collaboration)}
 
     @quick
     def batch_get(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Several tables, and an error for each that is not there."""
-        collaboration = self._collaboration(call, request)
+        collaboration = self._backend.collaboration(call, request)
         schemas, errors = [], []
         for name in request["names"]:
             try:
@@ -60,13 +60,13 @@ class Schemas:
     @quick
     def get_rule(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A table's rule, its association's, and both as one."""
-        collaboration = self._collaboration(call, request)
+        collaboration = self._backend.collaboration(call, request)
         return {"analysisRule": self._rule(call, collaboration, request["name"], request["type"])}
 
     @quick
     def batch_get_rules(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """The rules of several tables, and an error for each that is not there."""
-        collaboration = self._collaboration(call, request)
+        collaboration = self._backend.collaboration(call, request)
         rules, errors = [], []
         for asked in request["schemaAnalysisRuleRequests"]:
             try:
@@ -74,9 +74,6 @@ class Schemas:
             except Fault as fault:
                 errors.append({**asked, "code": fault.code, "message": fault.message})
         return {"analysisRules": rules, "errors": errors}
-
-    def _collaboration(self, call: Call, request: Mapping[str, Any]) -> Collaboration:
-        return self._backend.parties.active_member(owner(call), request["collaborationIdentifier"]).collaboration
 
     def _found(self, call: Call, collaboration: Collaboration, name: str) -> Resource:
         try:

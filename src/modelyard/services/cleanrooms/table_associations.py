@@ -12,14 +12,13 @@ from modelyard.collaborations import arns, budgets, parties
 from modelyard.collaborations.parties import Membership
 from modelyard.collaborations.tables import ASSOCIATION
 from modelyard.jobs import resources
-from modelyard.jobs.model import NotFound, Resource
+from modelyard.jobs.model import Resource
 from modelyard.services.cleanrooms.backend import (
     Backend,
     check_role,
     conflict,
     moment,
     next_token,
-    not_found,
     owner,
     search,
     tags_of,
@@ -103,15 +102,10 @@ class TableAssociations:
 
     def own(self, call: Call, request: Mapping[str, Any]) -> tuple[Resource, Membership]:
         """The caller's association that a request names, and its membership; else a Fault."""
-        membership = self._backend.parties.membership(owner(call), request["membershipIdentifier"])
         id = request["configuredTableAssociationIdentifier"]
-        try:
-            found = self._backend.resources.get(owner(call), ASSOCIATION, id)
-            if found.base == membership.arn:
-                return found, membership
-        except NotFound:
-            pass
-        raise not_found(call, "CONFIGURED_TABLE_ASSOCIATION", "configured table association", id)
+        return self._backend.in_membership(
+            call, request, ASSOCIATION, id, "configured table association", "CONFIGURED_TABLE_ASSOCIATION"
+        )
 
     def _described(self, found: Resource, membership: Membership) -> dict[str, Any]:
         return {

@@ -12,7 +12,7 @@ from modelyard.collaborations import arns, parties
 from modelyard.collaborations.parties import Collaboration, Membership
 from modelyard.collaborations.queries import TEMPLATE
 from modelyard.jobs import resources
-from modelyard.jobs.model import NotFound, Resource
+from modelyard.jobs.model import Resource
 from modelyard.services.cleanrooms.backend import (
     Backend,
     invalid,
@@ -88,7 +88,7 @@ class Templates:
     @quick
     def get_of_collaboration(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """One template of any active member, for any other."""
-        collaboration = self._collaboration(call, request)
+        collaboration = self._backend.collaboration(call, request)
         arn = request["analysisTemplateArn"]
         found = self._backend.queries.template(collaboration, arn)
         if found is None:
@@ -98,7 +98,7 @@ class Templates:
     @quick
     def batch_get(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Several templates by their ARNs, and an error for each that is not there."""
-        collaboration = self._collaboration(call, request)
+        collaboration = self._backend.collaboration(call, request)
         found = {arn: self._backend.queries.template(collaboration, arn) for arn in request["analysisTemplateArns"]}
         missing = {"code": "ResourceNotFoundException", "message": "There is no such template in this collaboration"}
         return {
@@ -109,7 +109,7 @@ class Templates:
     @quick
     def list_of_collaboration(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of the templates of all active members."""
-        collaboration = self._collaboration(call, request)
+        collaboration = self._backend.collaboration(call, request)
         active = {one.arn for one in self._backend.parties.memberships(collaboration)}
         looked = search(request, root=collaboration.arn)
         page = self._backend.resources.page_under(call.region, TEMPLATE, looked)
@@ -120,19 +120,9 @@ class Templates:
             "nextToken": next_token(page.following),
         }
 
-    def _collaboration(self, call: Call, request: Mapping[str, Any]) -> Collaboration:
-        return self._backend.parties.active_member(owner(call), request["collaborationIdentifier"]).collaboration
-
     def _own(self, call: Call, request: Mapping[str, Any]) -> tuple[Resource, Membership]:
-        membership = self._backend.parties.membership(owner(call), request["membershipIdentifier"])
         id = request["analysisTemplateIdentifier"]
-        try:
-            found = self._backend.resources.get(owner(call), TEMPLATE, id)
-            if found.base == membership.arn:
-                return found, membership
-        except NotFound:
-            pass
-        raise not_found(call, "MEMBERSHIP", "analysis template", id)
+        return self._backend.in_membership(call, request, TEMPLATE, id, "analysis template")
 
 
 def _check(request: Mapping[str, Any]) -> None:

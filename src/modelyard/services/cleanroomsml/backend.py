@@ -4,7 +4,7 @@ A resource's kind is the word that its ARN has.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from modelyard.collaborations.parties import Collaboration, Membership, Parties
 from modelyard.collaborations.queries import Queries
 from modelyard.collaborations.tables import Tables
 from modelyard.jobs.images import Image, Images
-from modelyard.jobs.listing import Page, Search
+from modelyard.jobs.listing import Page, Search, filled
 from modelyard.jobs.model import NotFound, Owner, Resource
 from modelyard.jobs.resources import Resources
 from modelyard.jobs.store import Store
@@ -179,19 +179,8 @@ def listed(
     name: str, fetch: Callable[[Search], Page[Resource]], looked: Search, told: Callable[[Resource], Any]
 ) -> dict[str, Any]:
     """A page of a List operation, under `name`: what is `told` of each resource; None leaves it out."""
-    items: list[Any] = []
-    while True:
-        page = fetch(looked)
-        for found in page.items:
-            if (item := told(found)) is None:
-                continue
-            items.append(item)
-            if len(items) == looked.limit:
-                more = found is not page.items[-1] or page.following is not None
-                return {name: items, "nextToken": f"{found.key:x}" if more else None}
-        if page.following is None:
-            return {name: items}
-        looked = replace(looked, position=page.following)
+    page = filled(fetch, looked, told, lambda found: found.key)
+    return {name: page.items, "nextToken": None if page.following is None else f"{page.following:x}"}
 
 
 def _position(token: str | None) -> int | None:
