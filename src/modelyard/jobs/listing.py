@@ -15,6 +15,24 @@ Told = TypeVar("Told")
 LAST_KEY = 2**63 - 1
 
 
+class BadToken(ValueError):
+    """A text that is no token of a page."""
+
+
+def token(position: int | None) -> str | None:
+    """A position as clients carry it from page to page."""
+    return None if position is None else f"{position:x}"
+
+
+def position(token: str | None) -> int | None:
+    """The position of a token; BadToken, which shows it, for one that was not made here."""
+    if token is None:
+        return None
+    if not 0 < len(token) <= 15 or not all(c in "0123456789abcdef" for c in token):
+        raise BadToken(f"{token[:80]!r} is none of ours; repeat one from an answer")
+    return int(token, 16)
+
+
 @dataclass(frozen=True)
 class Search:
     """Which rows of an owner's kind are wanted.

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from modelyard.jobs import listing
 from modelyard.jobs.base_models import BaseModels
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import Job, NotFound, Owner, Resource
@@ -204,22 +205,21 @@ def search(
         base=base,
         root=root,
         ascending=request.get("sortOrder") == "Ascending",
-        position=_position(request.get("nextToken")),
+        position=_position(request),
         limit=request.get("maxResults", DEFAULT_PAGE),
     )
 
 
 def next_token(position: int | None) -> str | None:
     """The token that goes on after a position."""
-    return None if position is None else f"{position:x}"
+    return listing.token(position)
 
 
-def _position(token: str | None) -> int | None:
-    if token is None:
-        return None
-    if len(token) > 15 or not all(c in "0123456789abcdef" for c in token):
-        raise Fault("ValidationException", f"nextToken: {token[:80]!r} is none of ours; repeat one from an answer")
-    return int(token, 16)
+def _position(request: Mapping[str, Any]) -> int | None:
+    try:
+        return listing.position(request.get("nextToken"))
+    except listing.BadToken as bad:
+        raise Fault("ValidationException", f"nextToken: {bad}") from None
 
 
 def _milliseconds(value: datetime | None) -> int | None:

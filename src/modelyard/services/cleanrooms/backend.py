@@ -13,6 +13,7 @@ from modelyard.collaborations.glue import Glue
 from modelyard.collaborations.parties import Collaboration, Membership, Parties
 from modelyard.collaborations.queries import Queries
 from modelyard.collaborations.tables import Tables
+from modelyard.jobs import listing
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import NotFound, Owner, Resource
 from modelyard.jobs.resources import Resources
@@ -122,18 +123,17 @@ def moment(milliseconds: int) -> datetime:
 
 def search(request: Mapping[str, Any], **looked: Any) -> Search:
     """The search that a List request describes, newest first; a Fault for a token that we did not give."""
-    limit, position = request.get("maxResults", DEFAULT_PAGE), _position(request.get("nextToken"))
+    limit, position = request.get("maxResults", DEFAULT_PAGE), _position(request)
     return Search(limit=limit, position=position, **looked)
 
 
 def next_token(position: int | None) -> str | None:
     """The token that goes on after a position."""
-    return None if position is None else f"{position:x}"
+    return listing.token(position)
 
 
-def _position(token: str | None) -> int | None:
-    if token is None:
-        return None
-    if not 0 < len(token) <= 15 or not all(c in "0123456789abcdef" for c in token):
-        raise invalid("nextToken", f"{token[:80]!r} is none of ours; repeat one from an answer")
-    return int(token, 16)
+def _position(request: Mapping[str, Any]) -> int | None:
+    try:
+        return listing.position(request.get("nextToken"))
+    except listing.BadToken as bad:
+        raise invalid("nextToken", str(bad)) from None

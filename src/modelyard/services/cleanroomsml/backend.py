@@ -15,6 +15,7 @@ from modelyard.collaborations.budgets import Budgets
 from modelyard.collaborations.parties import Collaboration, Membership, Parties
 from modelyard.collaborations.queries import Queries
 from modelyard.collaborations.tables import Tables
+from modelyard.jobs import listing
 from modelyard.jobs.images import Image, Images
 from modelyard.jobs.listing import Page, Search, filled
 from modelyard.jobs.model import NotFound, Owner, Resource
@@ -171,7 +172,7 @@ def present(**members: Any) -> dict[str, Any]:
 
 def search(request: Mapping[str, Any], **looked: Any) -> Search:
     """The search that a List request describes, newest first; a Fault for a token that we did not give."""
-    limit, position = request.get("maxResults", DEFAULT_PAGE), _position(request.get("nextToken"))
+    limit, position = request.get("maxResults", DEFAULT_PAGE), _position(request)
     return Search(limit=limit, position=position, **looked)
 
 
@@ -180,12 +181,11 @@ def listed(
 ) -> dict[str, Any]:
     """A page of a List operation, under `name`: what is `told` of each resource; None leaves it out."""
     page = filled(fetch, looked, told, lambda found: found.key)
-    return {name: page.items, "nextToken": None if page.following is None else f"{page.following:x}"}
+    return {name: page.items, "nextToken": listing.token(page.following)}
 
 
-def _position(token: str | None) -> int | None:
-    if token is None:
-        return None
-    if not 0 < len(token) <= 15 or not all(c in "0123456789abcdef" for c in token):
-        raise invalid("nextToken", f"{token[:80]!r} is none of ours; repeat one from an answer")
-    return int(token, 16)
+def _position(request: Mapping[str, Any]) -> int | None:
+    try:
+        return listing.position(request.get("nextToken"))
+    except listing.BadToken as bad:
+        raise invalid("nextToken", str(bad)) from None
