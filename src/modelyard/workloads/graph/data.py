@@ -7,9 +7,12 @@ A folder of safe formats, so that every reader may map it into memory and none r
 - `nodes/<i>/features.safetensors`: for feature k (its place in `NodeType.features`) either `k` as a dense float32
   `[num_nodes, dim]`, or `k.indptr` (int64 `[num_nodes + 1]`), `k.indices` (int32), `k.values` (float32) as CSR.
 - `edges/<j>.safetensors`: `edge_index` int64 `[2, num_edges]` (source row, destination row) of edge type j; `split`
-  uint8 `[num_edges]` where link prediction has this type as a target; `features` float32 `[num_edges, dim]` if any.
-- `labels.safetensors` (node tasks): `labels`, int64 `[num_nodes]` with -1 for unlabelled (single-label), uint8
-  `[num_nodes, num_classes]` (multi-label) or float32 `[num_nodes]` (regression); `split` uint8 `[num_nodes]`.
+  uint8 `[num_edges]` where this type is a target of link prediction or of an edge task; `features` float32
+  `[num_edges, dim]` if any, the columns of all features side by side; `labels` `[num_edges, …]` (edge tasks).
+- `labels.safetensors` (node tasks): `labels` `[num_nodes, …]` and `split` uint8 `[num_nodes]`.
+
+Labels are int64 `[n]` with -1 for unlabelled (single-label), uint8 `[n, num_classes]` (multi-label; a row of zeros is
+unlabelled) or float32 `[n]` with nan for unlabelled (regression).
 
 Types are numbered, never named, on disk: a type's name comes from the user's file and may hold any character.
 A split is one byte: `NONE` (no target: unlabelled nodes, edges that only carry messages), `TRAIN`, `VALID`, `TEST`.
@@ -26,7 +29,7 @@ from safetensors import safe_open
 
 NONE, TRAIN, VALID, TEST = 0, 1, 2, 3
 
-TaskType = Literal["node_class", "node_regression", "link_predict"]
+TaskType = Literal["node_class", "node_regression", "edge_class", "edge_regression", "link_predict"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class NodeType:
 
 @dataclass(frozen=True)
 class EdgeType:
-    """An edge type `(source, relation, dest)`, its number of edges, and whether link prediction targets it."""
+    """An edge type `(source, relation, dest)`, its number of edges, and whether the task targets it."""
 
     source: str
     relation: str
@@ -69,8 +72,9 @@ class EdgeType:
 class Task:
     """What is to be learned.
 
-    Node tasks name a node type and the label property; `classes` are the raw labels in the order of their index.
-    Link prediction targets the edge types that are marked `target`.
+    Node tasks name a node type and the label property, edge tasks an edge type `(source, relation, dest)` and the
+    property; `classes` are the raw labels in the order of their index. The edge types that link prediction or an edge
+    task targets are marked `target`.
     """
 
     type: TaskType
@@ -78,6 +82,11 @@ class Task:
     property: str | None = None
     classes: tuple[str, ...] = ()
     multilabel: bool = False
+    edge_type: tuple[str, str, str] | None = None
+
+    def is_regression(self) -> bool:
+        """Whether labels are numbers."""
+        return self.type in ("node_regression", "edge_regression")
 
 
 @dataclass(frozen=True)
@@ -103,12 +112,22 @@ class Graph:
         return _read_arrays(self.folder / "nodes" / str(node_type) / "features.safetensors")
 
     def edges(self, edge_type: int) -> dict[str, np.ndarray]:
-        """`edge_index` and, where they exist, `split` and `features` of an edge type."""
+        """`edge_index` and, where they exist, `split`, `features` and `labels` of an edge type."""
         return _read_arrays(self.folder / "edges" / f"{edge_type}.safetensors")
 
+    def edge_type_index(self, key: tuple[str, str, str]) -> int:
+        """The number of the edge type `key`; KeyError if there is none."""
+        for index, edge_type in enumerate(self.edge_types):
+            if edge_type.key == key:
+                return index
+        raise KeyError(key)
+
     def labels(self) -> dict[str, np.ndarray]:
-        """`labels` and `split` of the target node type; empty for link prediction."""
-        return _read_arrays(self.folder / "labels.safetensors")
+        """`labels` and `split` of the target node type, or of the target edge type; empty for link prediction."""
+        if self.task.edge_type is None:
+            return _read_arrays(self.folder / "labels.safetensors")
+        arrays = self.edges(self.edge_type_index(self.task.edge_type))
+        return {"labels": arrays["labels"], "split": arrays["split"]}
 
     def ids_path(self, node_type: int) -> Path:
         """The Parquet file of raw ids of a node type: one column `id`, in row order."""
@@ -122,7 +141,7 @@ def read_graph(folder: Path) -> Graph:
         folder=folder,
         node_types=tuple(NodeType(**{**n, "features": _features(n)}) for n in document["node_types"]),
         edge_types=tuple(EdgeType(**{**e, "features": _features(e)}) for e in document["edge_types"]),
-        task=Task(**{**document["task"], "classes": tuple(document["task"]["classes"])}),
+        task=_task(document["task"]),
         model_type=document["model_type"],
         warnings=tuple(document["warnings"]),
     )
@@ -133,6 +152,11 @@ def write_graph(graph: Graph) -> None:
     document: dict[str, Any] = {"version": 1, **asdict(graph)}
     del document["folder"]
     (graph.folder / "graph.json").write_text(json.dumps(document, indent=1))
+
+
+def _task(document: Mapping[str, Any]) -> Task:
+    lists = {name: tuple(document[name]) for name in ("classes", "edge_type") if document.get(name) is not None}
+    return Task(**{**document, **lists})
 
 
 def _features(document: Mapping[str, Any]) -> tuple[Feature, ...]:
