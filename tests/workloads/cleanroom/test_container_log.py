@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.workloads.cleanroom.container_log import LONGEST_LINE, ContainerLog
+from modelyard.workloads.cleanroom.container_log import ContainerLog
 from modelyard.workloads.cleanroom.log_policy import LogPolicy
+from modelyard.workloads.lines import LONGEST_LINE
 
 BANK, SHOP = "111111111111", "222222222222"
 

@@ -1,6 +1,5 @@
 """What containers say, line by line: shown to each account as its policy allows, and kept nowhere else."""
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +11,10 @@ from typing import BinaryIO, Self
 from modelyard.workloads.cleanroom.error_summary import Summary
 from modelyard.workloads.cleanroom.log_policy import LogPolicy
 from modelyard.workloads.cleanroom.metrics import Metrics
+from modelyard.workloads.lines import Lines
 
-LONGEST_LINE = 256 * 1024
-"""Bytes; longer ones are shown as several, as CloudWatch does."""
 MOST_BYTES = 64 * 1024 * 1024
 """Of a log; what comes after is dropped, and the log says so."""
-_BREAK = re.compile(rb"[\r\n]+")
 
 
 class ContainerLog:
@@ -56,7 +53,7 @@ class ContainerLog:
     @contextmanager
     def reader(self, container: str) -> Iterator[Callable[[bytes], None]]:
         """What takes a container's output in pieces; at the end it takes the last line, even an unfinished one."""
-        lines = _Lines(lambda line: self._read(container, line))
+        lines = Lines(lambda line: self._read(container, line))
         self._summaries[container] = Summary()
         yield lines.add if self._logs or self._metrics else lambda _: None
         lines.end()
@@ -76,30 +73,6 @@ class ContainerLog:
             for account, log in self._logs.items():
                 if not log.full and (shown := self._policy.show(account, text)) is not None:
                     log.write(container, shown)
-
-
-class _Lines:
-    """Cuts a stream of bytes into lines. Empty ones are left out."""
-
-    def __init__(self, take: Callable[[bytes], None]) -> None:
-        self._take = take
-        self._rest = b""
-
-    def add(self, piece: bytes) -> None:
-        *lines, rest = _BREAK.split(self._rest + piece)
-        for line in lines:
-            self._split(line)
-        self._rest = rest
-        if len(rest) >= LONGEST_LINE:
-            self.end()
-
-    def end(self) -> None:
-        self._split(self._rest)
-        self._rest = b""
-
-    def _split(self, line: bytes) -> None:
-        for start in range(0, len(line), LONGEST_LINE):
-            self._take(line[start : start + LONGEST_LINE])
 
 
 class _Log:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from modelyard.runner.context import Context
-from modelyard.workloads.cleanroom import artifacts
+from modelyard.runner.sandbox import artifacts
 from modelyard.workloads.cleanroom.failure import Failure
 
 _FOLDERS = {"MODEL": "model", "OUTPUT": "output"}

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.runner.context import Context, InputError, Stopped
-from modelyard.runner.sandbox import Bind, Container, OpenedImage, isolation, open_image
-from modelyard.workloads.cleanroom import artifacts, opt_ml
+from modelyard.runner.sandbox import Bind, Container, OpenedImage, artifacts, isolation, open_image
+from modelyard.workloads.cleanroom import opt_ml
 from modelyard.workloads.cleanroom.answers import Answers, Budget, OutputTooLarge
 from modelyard.workloads.cleanroom.container_log import ContainerLog
 from modelyard.workloads.cleanroom.endpoint import Endpoint

@@ -13,10 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import re2
-
-from modelyard.runner.context import InputError
 from modelyard.workloads.cleanroom.error_summary import summarize
+from modelyard.workloads.patterns import compiled
 
 REDACTED = "***"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -84,16 +82,6 @@ class _Rule:
         if self._filter and not self._filter.search(line):
             return None
         return self._redact(line)
-
-
-def compiled(pattern: str, place: str) -> Any:
-    """A regular expression that takes linear time, whatever it meets. InputError names the place of a wrong one."""
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        raise InputError(f"{place} {pattern!r} is not a regular expression of RE2: {error}") from None
 
 
 def _redaction(configuration: Mapping[str, Any]) -> Callable[[str], str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.runner.context import InputError
-from modelyard.workloads.cleanroom.log_policy import compiled
+from modelyard.workloads.patterns import compiled
 
 NOISE = {"NONE": 0.0, "LOW": 0.01, "MEDIUM": 0.05, "HIGH": 0.2}
 """Standard deviation of the noise, as a part of the value. It blurs; it is no differential privacy."""

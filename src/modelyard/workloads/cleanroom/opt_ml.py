@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.runner.context import InputError
-from modelyard.runner.sandbox import Bind, Limits, OpenedImage
-from modelyard.workloads.cleanroom import artifacts
+from modelyard.runner.sandbox import Bind, Limits, OpenedImage, artifacts
 
 ROOT = "/opt/ml"
 NETWORK = "lo"

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from modelyard.runner.context import Context
-from modelyard.workloads.cleanroom import artifacts
+from modelyard.runner.sandbox import artifacts
 
 
 def run(context: Context) -> dict[str, Any]:

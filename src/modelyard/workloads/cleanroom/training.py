@@ -15,8 +15,8 @@ from typing import Any
 
 from modelyard.removal import remove
 from modelyard.runner.context import Context, Stopped
-from modelyard.runner.sandbox import Container, OpenedImage, isolation, open_image
-from modelyard.workloads.cleanroom import artifacts, opt_ml
+from modelyard.runner.sandbox import Container, OpenedImage, artifacts, isolation, open_image
+from modelyard.workloads.cleanroom import opt_ml
 from modelyard.workloads.cleanroom.container_log import ContainerLog
 from modelyard.workloads.cleanroom.failure import Failure, check, usable
 from modelyard.workloads.cleanroom.log_policy import LogPolicy

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.workloads.cleanroom.artifacts import (
+from modelyard.runner.sandbox.artifacts import (
     DEEPEST,
     MOST_ENTRIES,
     TooLarge,
