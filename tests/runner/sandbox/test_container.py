@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+import modelyard
 from modelyard.images.adding import add
 from modelyard.images.folder import OpenedImage
 from modelyard.runner.sandbox import Bind, Container, Limits
@@ -93,6 +94,9 @@ class TestProgram:
 
     def test_finds_the_packages_of_the_servers_python(self, run: Run) -> None:
         assert run("import click, sys; print(sys.version_info[:2])") == (0, f"{sys.version_info[:2]}\n")
+
+    def test_finds_this_package(self, run: Run) -> None:
+        assert run("import modelyard; print(modelyard.__file__)") == (0, f"{modelyard.__file__}\n")
 
     def test_may_be_another_than_the_images(self, start: Start, said: Callable[[bytes], None]) -> None:
         with start("hello", entrypoint=["echo"]) as container:
@@ -187,6 +191,13 @@ with Container(image, [code], {{}}, [], Limits(2**29, 1), {mark!r}, lambda piece
 
 
 class TestNetwork:
+    @pytest.mark.parametrize("network", [False, True])
+    def test_only_one_that_may_reaches_the_machines_own(self, run: Run, network: bool) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            address = listening.getsockname()
+            status, said = run(f"import socket; socket.create_connection({address!r}, 5)", network=network)
+        assert (status == 0) == network, said
+
     def test_two_listen_on_the_same_port_and_are_reached_apart(self, start: Start) -> None:
         with (
             start(SERVER, environment={"ME": "one"}) as one,

@@ -29,7 +29,7 @@ _WAY_OUT = (
     "in a container, run that with the right to make them)"
 )
 _ALONE = (
-    "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
+    "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try",
     "--disable-userns", "--new-session", "--die-with-parent", "--clearenv", "--cap-drop", "ALL",
     "--uid", str(NOBODY), "--gid", str(NOBODY),
 )  # fmt: skip
@@ -43,7 +43,7 @@ class Bubblewrap:
         self._cgroup: Cgroup | None = None
         with ExitStack() as opened:
             options = _Options(opened)
-            options.add(*_ALONE, "--hostname", program.hostname)
+            options.add(*_ALONE, *([] if program.network else ["--unshare-net"]), "--hostname", program.hostname)
             user = _outer_user(program)
             os.sched_setaffinity(0, cores(program.limits.cores, hash(program.name)))  # this thread's, so its child's
             self._view(options, program.view, staged=user is not None)

@@ -33,7 +33,8 @@ class Container:
     needs; nothing of ours.
     name: of the task, unlike that of any other container that runs. output: called in a thread of its own with pieces
     of what the program says (standard output and error); as long as it does not return, the program waits.
-    by: what isolates it, if that is not to be `isolation()`.
+    by: what isolates it, if that is not to be `isolation()`. network: whether it has the machine's own network, and all
+    that can be reached there, this machine's loopback included.
     On entering, NoSandbox if nothing can isolate the program, ValueError if a bind cannot be or there is no program.
     """
 
@@ -49,6 +50,7 @@ class Container:
         entrypoint: Sequence[str] | None = None,
         hostname: str = "algo-1",
         by: Isolation | None = None,
+        network: bool = False,
     ) -> None:
         self._program = Program(
             name=name,
@@ -56,8 +58,9 @@ class Container:
             environment={**_defaults(image), **image.environment, **environment},
             workdir=image.workdir,
             hostname=hostname,
-            view=view(image, binds, limits, hostname),
+            view=view(image, binds, limits, hostname, network),
             limits=limits,
+            network=network,
         )
         self._output = output
         self._by = by

@@ -28,7 +28,7 @@ from modelyard.runner.sandbox.view import MIB, Step
 
 _START_SECONDS = 60
 _ALONE = (
-    "--network=none", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--ipc=private", "--http-proxy=false",
+    "--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--ipc=private", "--http-proxy=false",
     "--security-opt=no-new-privileges", "--security-opt=label=disable", "--security-opt=mask=/sys", "--no-hosts",
     "--log-driver=none", "--image-volume=ignore", "--replace", f"--user={NOBODY}:{NOBODY}",
 )  # fmt: skip
@@ -135,6 +135,7 @@ class Podman:
 
     def _options(self, program: Program, told: Path) -> Iterator[str]:
         limits = program.limits
+        yield f"--network={'host' if program.network else 'none'}"
         yield from (*_ALONE, f"--name={self._name}", f"--pidfile={told}", f"--hostname={program.hostname}")
         if os.geteuid() != 0:
             yield f"--userns=keep-id:uid={NOBODY},gid={NOBODY}"

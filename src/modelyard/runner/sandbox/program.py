@@ -17,6 +17,8 @@ class NoSandbox(Exception):
 class Program:
     """A program and its surroundings. name: the container's, unlike all others. view: how its root is built.
 
+    network: whether it has the machine's, and not one of its own that leads nowhere.
+
     ValueError for a text that no program can be given: a zero byte ends it, and what follows could be taken for an
     option of the sandbox itself.
     """
@@ -28,6 +30,7 @@ class Program:
     hostname: str
     view: Sequence[Step]
     limits: Limits
+    network: bool = False
 
     def __post_init__(self) -> None:
         texts = [*self.arguments, self.workdir, self.hostname, *self.environment, *self.environment.values()]

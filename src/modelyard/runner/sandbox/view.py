@@ -21,11 +21,12 @@ PROGRAMS = "/opt/bin"
 
 MIB = 2**20
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_PACKAGE = Path(__file__).resolve().parents[2]
 _SYSTEM_FILES = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
 _USERS = {
     "/etc/passwd": "root:x:0:0:root:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n",
     "/etc/group": "root:x:0:\nnogroup:x:65534:\n",
-    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
 
 
@@ -41,10 +42,11 @@ class Step:
     text: str = ""
 
 
-def view(image: OpenedImage, binds: Sequence[Bind], limits: Limits, hostname: str) -> list[Step]:
+def view(image: OpenedImage, binds: Sequence[Bind], limits: Limits, hostname: str, network: bool = False) -> list[Step]:
     """The steps for one container of an image; ValueError if a bind cannot be.
 
-    What lies in memory may grow to half of the memory that the container may use.
+    What lies in memory may grow to half of the memory that the container may use. network: whether it has the
+    machine's, and is to find names there.
     """
     project = image.form == "project"
     return [
@@ -53,6 +55,7 @@ def view(image: OpenedImage, binds: Sequence[Bind], limits: Limits, hostname: st
         Step("memory", "/run", writable=True, size=16 * MIB),
         *([*installation(), Step("bind", PROJECT, image.files)] if project else []),  # which may lie below /tmp
         Step("file", "/etc/hosts", text=f"127.0.0.1 localhost {hostname}\n::1 localhost\n"),
+        *(_names() if network else []),
         *([] if any(bind.target == PLATFORM for bind in binds) else [Step("memory", PLATFORM, size=MIB)]),
         *(_bind(bind) for bind in sorted(binds, key=lambda bind: bind.target)),
     ]
@@ -71,10 +74,19 @@ def installation() -> Iterator[Step]:
     for prefix in sorted({Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve()}):
         if not any(prefix.is_relative_to(name) for name in _SYSTEM):
             yield Step("bind", str(prefix), prefix)
+    if not any(_PACKAGE.is_relative_to(place) for place in (*_SYSTEM, sys.base_prefix, sys.prefix)):
+        yield Step("bind", str(_PACKAGE), _PACKAGE)  # it is installed as a link to where it is developed
     for name in ("python", "python3"):
         yield Step("link", f"{PROGRAMS}/{name}", text=sys.executable)
     for name, text in _USERS.items():
         yield Step("file", name, text=text)
+
+
+def _names() -> Iterator[Step]:
+    """How names are found on the machine's network, and whose certificates count there."""
+    yield Step("file", "/etc/resolv.conf", text=Path("/etc/resolv.conf").read_text())
+    if (certificates := Path("/etc/ssl/certs")).is_dir():
+        yield Step("bind", str(certificates), certificates)
 
 
 def _bind(bind: Bind) -> Step:
