@@ -25,7 +25,7 @@ class Items:
 
 
 def dump(value: Any, file: BinaryIO) -> None:
-    """Pickles nested dictionaries (or `Items`) and lists of text, whole numbers, floats, booleans, None and arrays."""
+    """Pickles nested dictionaries (or `Items`), lists and tuples of text, numbers, booleans, None and arrays."""
     file.write(pickle.PROTO + b"\x03")
     _write(value, file)
     file.write(pickle.STOP)
@@ -41,7 +41,12 @@ def _write(value: Any, file: BinaryIO) -> None:
                 _write(key, file)
                 _write(item, file)
             file.write(pickle.SETITEMS)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, tuple):
+        file.write(pickle.MARK)
+        for item in value:
+            _write(item, file)
+        file.write(pickle.TUPLE)
+    elif isinstance(value, list):
         file.write(pickle.EMPTY_LIST + pickle.MARK)
         for item in value:
             _write(item, file)

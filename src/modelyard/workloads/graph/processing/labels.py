@@ -1,6 +1,9 @@
-"""The labels of a node task: classes or numbers, and the split of the labelled nodes."""
+"""The labels of a node task: classes or numbers, and the split of the labelled nodes.
 
-from collections.abc import Iterator, Sequence
+What does not depend on whether nodes or edges have the labels is shared with `edge_labels`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +24,7 @@ MAX_LABEL_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Labels:
-    """`values` and `split` as `labels.safetensors` holds them, and the task with its classes."""
+    """`values` and `split` as the processed graph holds them, and the task with its classes."""
 
     task: Task
     values: np.ndarray
@@ -30,8 +33,13 @@ class Labels:
 
     @property
     def num_labelled(self) -> int:
-        """Nodes that have a label."""
-        return int(_is_labelled(self.values).sum())
+        """Nodes or edges that have a label."""
+        return int(is_labelled(self.values).sum())
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """By their names in the file."""
+        return {"labels": self.values, "split": self.split}
 
 
 def read_labels(
@@ -49,17 +57,15 @@ def read_labels(
     spec = next(label for file in files for label in file.labels)
     split, cells = _custom_split(export, files, index, cells)
     known = read_graph(previous).task.classes if previous else None
-    values, classes = _values(spec, index, cells, known)
-    labelled = _is_labelled(values)
+    values, classes = label_values(spec, cells, known, lambda row: f"node {index.ids[row]!r} of type {index.name!r}")
+    labelled = is_labelled(values)
     if not labelled.any():
         raise InputError(f"{spec.place}: no node of type {index.name!r} has a value in the column {spec.column!r}")
-    warnings = _warnings(spec, split, labelled, classes)
+    warnings = label_warnings(spec, split, labelled, classes, "nodes")
     if not spec.split_files:
         split = _split_at_random(spec, values, labelled, random, previous)
     split[~labelled] = NONE
-    for part, code in (("train", TRAIN), ("valid", VALID)):
-        if not (split == code).any() and (part == "train" or spec.split_files or spec.split_rate[1]):
-            raise InputError(f"{spec.place}: no labelled node of type {index.name!r} is in the {part} split")
+    check_split(spec, split, f"node of type {index.name!r}")
     multilabel = spec.task == "classification" and spec.separator is not None
     kind: TaskType = "node_class" if spec.task == "classification" else "node_regression"
     return Labels(Task(kind, index.name, spec.column, classes, multilabel), values, split, tuple(warnings))
@@ -99,9 +105,13 @@ def _override(cells: pl.Series, rows: np.ndarray, labels: pl.Series) -> pl.Serie
     return joined.select(pl.coalesce("given", "cell"))["given"]
 
 
-def _values(
-    spec: LabelSpec, index: NodeIndex, cells: pl.Series, known: tuple[str, ...] | None
+def label_values(
+    spec: LabelSpec, cells: pl.Series, known: tuple[str, ...] | None, named: Callable[[int], str]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The labels as arrays (see `data`), and the classes: `known`, those of an earlier job, or all that occur.
+
+    Raises InputError at a class that is not known; `named` says which row has it.
+    """
     if spec.task == "regression":
         return parse_numbers(cells).astype(np.float32), ()
     rows, labels = split_categories(cells, spec.separator)
@@ -110,8 +120,8 @@ def _values(
     codes = numbers.to_numpy()
     if len(new := np.flatnonzero(codes < 0)):
         raise InputError(
-            f"the label {labels[int(new[0])]!r} of node {index.ids[int(rows[new[0]])]!r} of type {index.name!r} "
-            f"is no class of the previous job; process without previousDataProcessingJobId"
+            f"the label {labels[int(new[0])]!r} of {named(int(rows[new[0]]))} is no class of the previous job; "
+            f"process without previousDataProcessingJobId"
         )
     if spec.separator is None:
         single = np.full(len(cells), -1, np.int64)
@@ -119,14 +129,15 @@ def _values(
         return single, classes
     if len(cells) * len(classes) > MAX_LABEL_BYTES:
         raise InputError(
-            f"{spec.place}: {len(classes)} classes for {len(cells)} nodes are too many for a multi-label task"
+            f"{spec.place}: {len(classes)} classes for {len(cells)} rows are too many for a multi-label task"
         )
     many = np.zeros((len(cells), len(classes)), np.uint8)
     many[rows, codes] = 1
     return many, classes
 
 
-def _is_labelled(values: np.ndarray) -> np.ndarray:
+def is_labelled(values: np.ndarray) -> np.ndarray:
+    """Which rows have a label, bool `[num_rows]`."""
     if values.ndim == 2:
         return np.asarray(values.any(axis=1))
     return ~np.isnan(values) if values.dtype == np.float32 else values >= 0
@@ -144,15 +155,29 @@ def _split_at_random(
         earlier = read_graph(previous).labels()["split"]
         split[: len(earlier)] = earlier
     rows = np.flatnonzero(labelled & (split == NONE))
-    by_class = spec.task == "classification" and spec.separator is None
-    split[rows] = random_split(values[rows] if by_class else np.zeros(len(rows)), spec.split_rate, random)
+    split[rows] = random_split(strata(values[rows]), spec.split_rate, random)
     return split
 
 
-def _warnings(spec: LabelSpec, split: np.ndarray, labelled: np.ndarray, classes: tuple[str, ...]) -> list[str]:
+def strata(values: np.ndarray) -> np.ndarray:
+    """The groups that a random split spreads evenly: classes where a row has one, else one group; `[num_rows]`."""
+    return values if values.dtype == np.int64 else np.zeros(len(values), np.int64)
+
+
+def check_split(spec: LabelSpec, split: np.ndarray, what: str) -> None:
+    """Raises InputError if nothing is left to train or to validate with."""
+    for part, code in (("train", TRAIN), ("valid", VALID)):
+        if not (split == code).any() and (part == "train" or spec.split_files or spec.split_rate[1]):
+            raise InputError(f"{spec.place}: no labelled {what} is in the {part} split")
+
+
+def label_warnings(
+    spec: LabelSpec, split: np.ndarray, labelled: np.ndarray, classes: tuple[str, ...], what: str
+) -> list[str]:
+    """What is odd about labels, but no error."""
     warnings = []
     if lost := int(((split != NONE) & ~labelled).sum()):
-        warnings.append(f"{lost} nodes of the split files have no label {spec.column!r} and are in no split")
+        warnings.append(f"{lost} {what} of the split files have no label {spec.column!r} and are in no split")
     if len(classes) == 1:
         warnings.append(f"every label {spec.column!r} is {classes[0]!r}: there is nothing to tell apart")
     return warnings

@@ -17,11 +17,14 @@ from modelyard.workloads.graph.data import NONE, TRAIN, VALID, read_graph
 from modelyard.workloads.graph.processing.edges import EdgeReader, Key
 from modelyard.workloads.graph.processing.export import EdgeFile, Export, LabelSpec
 from modelyard.workloads.graph.processing.nodes import NodeIndex
+from modelyard.workloads.graph.processing.pairs import known_splits, pair_codes
 from modelyard.workloads.graph.processing.splits import SPLIT, mark, random_split
 from modelyard.workloads.graph.processing.table import Batch, Table, open_table
 
 ALL_EDGES = LabelSpec("", "link_prediction", split_rate=(0.9, 0.1, 0.0), place="graph")
 """What a configuration without any label asks for."""
+
+_NO_EDGES = np.empty((2, 0), np.int64), np.empty(0, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -72,38 +75,16 @@ def _at_random(
     earlier = _earlier_splits(previous)
     units, inverses, known = [], [], []
     for key, edge_index in ends.items():
-        pairs, inverse = np.unique(_pairs(key, edge_index, sizes[key]), return_inverse=True)
+        pairs, inverse = np.unique(pair_codes(key, edge_index, sizes[key]), return_inverse=True)
         units.append(len(pairs))
         inverses.append(inverse)
-        known.append(_known(key, pairs, sizes[key], earlier))
+        known.append(known_splits(key, pairs, sizes[key], *earlier.get(key, _NO_EDGES)))
     split = np.concatenate([*known, np.empty(0, np.uint8)])
     groups = np.repeat(np.arange(len(units)), units)
     new = split == NONE
     split[new] = random_split(groups[new], rates, random)
     parts = np.split(split, np.cumsum(units)[:-1])
     return {key: part[inverse] for key, part, inverse in zip(ends, parts, inverses, strict=True)}
-
-
-def _pairs(key: Key, edge_index: np.ndarray, num_dests: int) -> np.ndarray:
-    """A number for each edge that all edges of the same two nodes share; int64 `[num_edges]`."""
-    source, dest = edge_index
-    if key[0] == key[2]:
-        source, dest = np.minimum(source, dest), np.maximum(source, dest)
-    return np.asarray(source * num_dests + dest)
-
-
-def _known(
-    key: Key, pairs: np.ndarray, num_dests: int, earlier: Mapping[Key, tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
-    """The splits that the earlier job gave to pairs, NONE for new ones."""
-    split = np.full(len(pairs), NONE, np.uint8)
-    if key in earlier and len(earlier[key][1]):
-        edge_index, splits = earlier[key]
-        old, first = np.unique(_pairs(key, edge_index, num_dests), return_index=True)
-        places = np.minimum(np.searchsorted(old, pairs), len(old) - 1)
-        same = old[places] == pairs
-        split[same] = splits[first][places[same]]
-    return split
 
 
 def _earlier_splits(previous: Path | None) -> dict[Key, tuple[np.ndarray, np.ndarray]]:
