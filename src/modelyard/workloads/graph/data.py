@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors import safe_open
+
+from modelyard.workloads.graph.mapped import map_arrays
 
 NONE, TRAIN, VALID, TEST = 0, 1, 2, 3
 
@@ -91,7 +92,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Graph:
-    """A processed graph in `folder`; arrays are read on demand."""
+    """A processed graph in `folder`; arrays are mapped into memory on demand (see `mapped.py`)."""
 
     folder: Path
     node_types: tuple[NodeType, ...]
@@ -164,7 +165,4 @@ def _features(document: Mapping[str, Any]) -> tuple[Feature, ...]:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
-        return {}
-    with safe_open(path, framework="np") as arrays:
-        return {key: arrays.get_tensor(key) for key in arrays.keys()}  # noqa: SIM118 - not a dict
+    return map_arrays(path) if path.exists() else {}
