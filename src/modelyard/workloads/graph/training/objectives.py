@@ -15,7 +15,9 @@ from modelyard.workloads.graph.data import TRAIN, VALID, Graph
 from modelyard.workloads.graph.models.distmult import DistMult
 from modelyard.workloads.graph.training import evaluate
 from modelyard.workloads.graph.training.adjacency import node_offsets
+from modelyard.workloads.graph.training.edge_prediction import EdgePrediction
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+from modelyard.workloads.graph.training.property_prediction import NodePrediction, shuffled
 
 _SCORES_AT_ONCE = 1 << 24
 _MOST_SCORES = 1 << 28
@@ -55,86 +57,9 @@ def objective_for(graph: Graph, hyperparameters: Hyperparameters, device: torch.
     """The objective of a graph's task."""
     if graph.task.type == "link_predict":
         return LinkPrediction(graph, hyperparameters, device)
+    if graph.task.edge_type is not None:
+        return EdgePrediction(graph, hyperparameters, device)
     return NodePrediction(graph, hyperparameters, device)
-
-
-class NodePrediction:
-    """Classification (one label or several) or regression of the nodes of one type."""
-
-    decoder = None
-
-    def __init__(self, graph: Graph, hyperparameters: Hyperparameters, device: torch.device) -> None:
-        self._task = graph.task
-        assert graph.task.node_type is not None
-        arrays = graph.labels()
-        offset = int(node_offsets(graph)[graph.node_type_index(graph.task.node_type)])
-        self.labels = torch.from_numpy(arrays["labels"]).to(device)
-        if graph.task.multilabel or graph.task.type == "node_regression":
-            self.labels = self.labels.float()
-        self._rows = {
-            int(split): torch.from_numpy(np.flatnonzero(arrays["split"] == split)).to(device)
-            for split in np.unique(arrays["split"])
-        }
-        if TRAIN not in self._rows or VALID not in self._rows:
-            missing = "training" if TRAIN not in self._rows else "validation"
-            raise InputError(
-                f"no {missing} nodes: no node of type {graph.task.node_type!r} with the property "
-                f"{graph.task.property!r} is in that split; check the label's split_rate or custom_split_filenames"
-            )
-        self.nodes = slice(offset, offset + len(self.labels))
-        self.out_channels = len(graph.task.classes) if graph.task.type == "node_class" else 1
-        self._batch_size = hyperparameters.batch_size
-        self._weight = self._class_weight() if hyperparameters.use_class_weight else None
-        train = self.labels[self._rows[TRAIN]]
-        self.mean, self.deviation = 0.0, 1.0
-        if graph.task.type == "node_regression":
-            self.mean, self.deviation = float(train.mean()), float(train.std(correction=0)) or 1.0
-
-    def batches(self) -> Iterator[Tensor]:
-        """Rows of training nodes."""
-        return _shuffled(self._rows[TRAIN], self._batch_size)
-
-    def loss(self, output: Tensor, batch: Tensor) -> Tensor:
-        """Cross entropy, binary cross entropy, or squared error in units of the training labels' deviation."""
-        output, labels = output[self.nodes][batch], self.labels[batch]
-        if self._task.type == "node_regression":
-            return functional.mse_loss(output[:, 0], (labels - self.mean) / self.deviation)
-        if self._task.multilabel:
-            return functional.binary_cross_entropy_with_logits(output, labels, pos_weight=self._weight)
-        return functional.cross_entropy(output, labels, self._weight)
-
-    @torch.no_grad()
-    def validate(self, output: Tensor, metric: str, topk: int) -> tuple[float, float]:
-        """The metric and the loss on the validation nodes."""
-        rows = self._rows[VALID]
-        loss = float(self.loss(output, rows))
-        scores, labels = self.predictions(output)[rows], self.labels[rows]
-        if self._task.type == "node_regression":
-            return float(((scores[:, 0] - labels) ** 2).mean()), loss
-        return evaluate.class_metric(metric, scores, labels, topk), loss
-
-    @torch.no_grad()
-    def report(self, output: Tensor, split: int) -> dict[str, Any] | None:
-        """A classification report, or errors of a regression."""
-        if split not in self._rows:
-            return None
-        rows = self._rows[split]
-        scores, labels = self.predictions(output)[rows], self.labels[rows]
-        if self._task.type == "node_regression":
-            return dict(evaluate.regression_report(scores[:, 0], labels))
-        return evaluate.classification_report(scores, labels, self._task.classes)
-
-    def predictions(self, output: Tensor) -> Tensor:
-        """Logits `[nodes of the type, classes]`, or values `[nodes of the type, 1]` in the label's own unit."""
-        return output[self.nodes] * self.deviation + self.mean
-
-    def _class_weight(self) -> Tensor:
-        labels = self.labels[self._rows[TRAIN]]
-        if self._task.multilabel:
-            positive = labels.sum(0)
-            return (len(labels) - positive) / positive.clamp(min=1)
-        count = torch.bincount(labels, minlength=self.out_channels).float()
-        return torch.where(count > 0, len(labels) / ((count > 0).sum() * count.clamp(min=1)), 0.0)
 
 
 class LinkPrediction:
@@ -169,7 +94,7 @@ class LinkPrediction:
     def batches(self) -> Iterator[Tensor]:
         """Training edges `[3, n]`: head, tail, edge type."""
         edges = self._edges[TRAIN]
-        for chosen in _shuffled(torch.arange(edges.size(1), device=edges.device), self._hyperparameters.batch_size):
+        for chosen in shuffled(torch.arange(edges.size(1), device=edges.device), self._hyperparameters.batch_size):
             yield edges if len(chosen) == edges.size(1) else edges[:, chosen]
 
     def loss(self, output: Tensor, batch: Tensor) -> Tensor:
@@ -300,9 +225,3 @@ class _Questions:
         within = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
         column = self._answers[np.repeat(begin, count) + within] - asked.nodes.start
         return torch.from_numpy(row).to(asked.of.device), torch.from_numpy(column).to(asked.of.device)
-
-
-def _shuffled(rows: Tensor, batch_size: int) -> Iterator[Tensor]:
-    if len(rows) <= batch_size:
-        return iter((rows,))
-    return iter(rows[torch.randperm(len(rows), device=rows.device)].split(batch_size))

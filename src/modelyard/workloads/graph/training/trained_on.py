@@ -22,8 +22,8 @@ from modelyard.workloads.graph.data import TRAIN, Graph
 class TrainedOn:
     """The graph of a training run.
 
-    task: its type, node type and property. targets: the edge types that link prediction targets. mean, deviation: those
-    of a regression's training labels.
+    task: its type, node type and property. targets: the edge types that link prediction or an edge task targets. mean,
+    deviation: those of a regression's training labels.
     """
 
     task: tuple[str | None, ...]
@@ -91,7 +91,7 @@ def _described(graph: Graph) -> TrainedOn:
 
 
 def _label_scale(graph: Graph) -> tuple[float, float]:
-    if graph.task.type != "node_regression":
+    if not graph.task.is_regression():
         return 0.0, 1.0
     arrays = graph.labels()
     labels = arrays["labels"][arrays["split"] == TRAIN].astype(np.float64)
