@@ -49,9 +49,9 @@ class Server:
             config=Config(retries={"total_max_attempts": 1}, read_timeout=60),
         )
 
-    def signed(self, path: str, signing_name: str) -> dict[str, str]:
-        """The headers of a GET of `path` as a client of AWS signs it."""
-        request = AWSRequest("GET", self.url + path)
+    def signed(self, path: str, signing_name: str, method: str = "GET") -> dict[str, str]:
+        """The headers of a request for `path`, without a body, as a client of AWS signs it."""
+        request = AWSRequest(method, self.url + path)
         SigV4Auth(Credentials("000000000000", "secret"), signing_name, "us-east-1").add_auth(request)
         return dict(request.headers.items())
 

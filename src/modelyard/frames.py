@@ -19,6 +19,8 @@ STREAM_WINDOW = 16
 """Frames of a stream that may be under way before its reader has said that it took some."""
 
 _PREFIX = struct.Struct("!III")
+_write_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps makes an encoder at each call
+_read_json = json.JSONDecoder().decode
 
 
 class FrameError(Exception):
@@ -35,7 +37,7 @@ class Frame(NamedTuple):
 
 def encode(request_id: int, header: Mapping[str, Any], body: bytes = b"") -> bytes:
     """The bytes of a frame; FrameError if it is larger than the other side would take."""
-    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded = _write_json(header).encode()
     _check("header", len(encoded), MAX_HEADER)
     _check("body", len(body), MAX_BODY)
     return _PREFIX.pack(request_id, len(encoded), len(body)) + encoded + body
@@ -77,7 +79,7 @@ def _check(part: str, length: int, limit: int) -> None:
 
 def _header(encoded: bytearray) -> dict[str, Any]:
     try:
-        header = json.loads(encoded)
+        header = _read_json(encoded.decode())
     except (ValueError, RecursionError) as error:
         raise FrameError(f"a frame's header is no JSON: {error}") from None
     if not isinstance(header, dict):

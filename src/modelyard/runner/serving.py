@@ -10,7 +10,9 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import uvloop
 
 from modelyard import sockets
 from modelyard.frames import STREAM_WINDOW, Decoder, Frame, FrameError, encode
@@ -47,7 +49,7 @@ def serve(context: Context, socket_path: Path, answer: Answer) -> None:
     which say `"more": True`. The generator is closed when the asking side cancels or goes away, and it is not asked for
     more than `STREAM_WINDOW` frames that nobody has taken.
     """
-    asyncio.run(_serve(context, socket_path, answer))
+    uvloop.run(_serve(context, socket_path, answer))
 
 
 async def _serve(context: Context, socket_path: Path, answer: Answer) -> None:
@@ -82,8 +84,7 @@ class _Conversation(asyncio.Protocol):
         self._finishing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's classes are not asyncio's
         self._conversations.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:

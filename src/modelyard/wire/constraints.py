@@ -61,6 +61,7 @@ class Pattern:
     def __init__(self, source: str) -> None:
         self.source = source
         self._compiled: tuple[Any, Any] | None = None
+        self._accepted = ""
 
     def compile(self) -> tuple[Any, Any]:
         """What must match and what must not (or None); raises `re2.error` where RE2 cannot express it."""
@@ -68,7 +69,9 @@ class Pattern:
         return _compiled(accepted), None if refused is None else _compiled(refused)
 
     def matches(self, value: str) -> bool:
-        """Whether the pattern takes the whole of `value`."""
+        """Whether the pattern takes the whole of `value`; clients say the same names again and again."""
+        if value and value == self._accepted:
+            return True
         if self._compiled is None:
             try:
                 self._compiled = self.compile()
@@ -78,7 +81,10 @@ class Pattern:
         accepted, refused = self._compiled
         if refused is not None and refused.fullmatch(value) is not None:
             return False
-        return accepted.fullmatch(value) is not None
+        if accepted.fullmatch(value) is None:
+            return False
+        self._accepted = value
+        return True
 
 
 def _compiled(pattern: str) -> Any:

@@ -138,23 +138,26 @@ def _content_length(headers: Headers) -> int | None:
 
 async def until_hang_up(work: Awaitable[T], receive: Receive) -> T:
     """The work's result; cancels the work and raises `HungUp` when the client goes away before."""
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_hang_up(receive))
+    here = asyncio.current_task()
+    assert here is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        here.cancel()
+
+    watching = asyncio.ensure_future(watch())  # the work itself needs no task of its own
     try:
-        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise HungUp
+        return await work
+    except asyncio.CancelledError:
+        if gone and here.uncancel() == 0:
+            raise HungUp from None
+        raise
     finally:
-        watch.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-async def _hang_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        watching.cancel()
 
 
 async def send_pieces(pieces: AsyncIterator[bytes], send: Send, receive: Receive) -> None:

@@ -8,6 +8,7 @@ All nodes of all types have one *global row*: those of type 0 first, then those 
 - `rows.npy`: int64 `[num_nodes]`, the global row of each of these hashes.
 """
 
+import mmap
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -36,8 +37,9 @@ class NodeIds:
     """Raw ids of global rows and back. Nothing is read before it is needed."""
 
     def __init__(self, folder: Path) -> None:
-        text = folder / "text.bin"
-        self._text = np.asarray(np.memmap(text, np.uint8, "r")) if text.stat().st_size else np.empty(0, np.uint8)
+        with (folder / "text.bin").open("rb") as text:
+            empty = not text.seek(0, 2)
+            self._text = b"" if empty else mmap.mmap(text.fileno(), 0, access=mmap.ACCESS_READ)
         self._ends = read_mapped(folder / "ends.npy")
         self._hashes = read_mapped(folder / "hashes.npy")
         self._rows = read_mapped(folder / "rows.npy")
@@ -47,7 +49,8 @@ class NodeIds:
 
     def id(self, row: int) -> str:
         """The raw id of a global row."""
-        return bytes(self._bytes(row)).decode()
+        begin = self._ends[row - 1] if row else 0
+        return self._text[begin : self._ends[row]].decode()
 
     def rows(self, ids: Sequence[str], start: int, stop: int) -> np.ndarray:
         """The global rows, within `start` to `stop` (not included), of raw ids; -1 where there is none.
@@ -56,21 +59,24 @@ class NodeIds:
         """
         encoded = [raw.encode("utf-8", "surrogatepass") for raw in ids]
         hashes = _hashes(encoded)
-        first = np.searchsorted(self._hashes, hashes, "left").tolist()
-        last = np.searchsorted(self._hashes, hashes, "right").tolist()
-        found = (self._row(*one, start, stop) for one in zip(encoded, first, last, strict=True))
-        return np.fromiter(found, np.int64, len(ids))
+        place = self._hashes.searchsorted(hashes)
+        found = np.full(len(ids), -1)
+        wanted = np.arange(len(ids))
+        while wanted.size:  # once, but for ids that several nodes have, or whose hashes are equal
+            within = place < len(self._hashes)
+            wanted, place, hashes = wanted[within], place[within], hashes[within]
+            same = self._hashes[place] == hashes
+            wanted, place, hashes = wanted[same], place[same], hashes[same]
+            rows = self._rows[place]
+            right = (rows >= start) & (rows < stop)
+            right[right] = [text == encoded[n] for text, n in zip(self._texts(rows[right]), wanted[right], strict=True)]
+            found[wanted[right]] = rows[right]
+            wanted, place, hashes = wanted[~right], place[~right] + 1, hashes[~right]
+        return found
 
-    def _row(self, raw: bytes, first: int, last: int, start: int, stop: int) -> int:
-        for place in range(first, last):
-            row = int(self._rows[place])
-            if start <= row < stop and self._bytes(row) == raw:
-                return row
-        return -1
-
-    def _bytes(self, row: int) -> bytes:
-        begin = self._ends[row - 1] if row else 0
-        return self._text[begin : self._ends[row]].tobytes()
+    def _texts(self, rows: np.ndarray) -> list[bytes]:
+        begin = np.where(rows > 0, self._ends[rows - 1], 0).tolist()
+        return [self._text[b:e] for b, e in zip(begin, self._ends[rows].tolist(), strict=True)]
 
 
 def read_mapped(path: Path) -> np.ndarray:

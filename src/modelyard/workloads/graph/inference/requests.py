@@ -51,7 +51,7 @@ def read_request(body: bytes, task: str) -> Request:
         raise RequestError(f"{len(items)} items; at most {MAX_ITEMS} are answered in one request")
     mode = _mode(parameters, task, items)
     return Request(
-        ids=tuple(_id(item, number, _KEYS[mode]) for number, item in enumerate(items)),
+        ids=_ids(items, _KEYS[mode]),
         mode=mode,
         top=_top(parameters.get("topk")),
         exclude=_exclude(parameters),
@@ -90,6 +90,16 @@ def _mode(parameters: Mapping[str, Any], task: str, items: list[Any]) -> Mode | 
     if mode is not None and mode not in allowed:
         raise RequestError(f"mode is {mode!r}; for a {task} model it can be {' or '.join(allowed)}")
     return mode  # type: ignore[return-value]
+
+
+def _ids(items: list[Any], keys: tuple[str, ...]) -> tuple[str | int, ...]:
+    try:
+        ids = [item[keys[0]] for item in items]
+        if all(type(id) is str for id in ids):
+            return tuple(ids)  # as most clients send them
+    except (TypeError, KeyError):
+        pass
+    return tuple(_id(item, number, keys) for number, item in enumerate(items))
 
 
 def _id(item: Any, number: int, keys: tuple[str, ...]) -> str | int:

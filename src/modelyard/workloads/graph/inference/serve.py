@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from modelyard.runner.context import Context, InputError
 from modelyard.runner.serving import RequestError, serve
@@ -64,7 +65,7 @@ class Model:
             raise RequestError(f"{len(request.ids)} items are too many to rank all nodes for; send at most {most}")
         quick = cells <= _QUICK_CELLS
         output = self.predict(request) if quick else await asyncio.to_thread(self.predict, request)
-        return {"status": 200, "content_type": "application/json"}, json.dumps({"output": output}).encode()
+        return {"status": 200, "content_type": "application/json"}, _encoded({"output": output})
 
     def predict(self, request: Request) -> Output:
         """The answers to the items of a request, in their order."""
@@ -77,10 +78,12 @@ class Model:
         if request.property not in (None, served.label_property):
             raise RequestError(f"this endpoint predicts {served.label_property!r}, not {request.property!r}")
         rows = self._rows(request, served.node_type)
+        known = rows[rows >= 0] - served.offsets[served.node_type]
+        predictions = self._described(self._scores[known], request.top)
+        if len(known) == len(rows):
+            return [{"id": id, "predictions": one} for id, one in zip(request.ids, predictions, strict=True)]
         output = _unknown(request, (served.node_type,), served.node_types)
-        places = np.flatnonzero(rows >= 0)
-        predictions = self._described(self._scores[rows[places] - served.offsets[served.node_type]], request.top)
-        for place, prediction in zip(places.tolist(), predictions, strict=True):
+        for place, prediction in zip(np.flatnonzero(rows >= 0).tolist(), predictions, strict=True):
             output[place] = {"id": request.ids[place], "predictions": prediction}
         return output
 
@@ -88,10 +91,14 @@ class Model:
         """Each node's classes and their probabilities; or its number, which has no score."""
         if self._served.task == "node_regression":
             return ([{"value": value, "score": None}] for value in scores[:, 0].tolist())
-        places = np.argmax(scores, axis=1)[:, None] if top == 1 else np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        names = [[self._served.classes[place] for place in row] for row in places.tolist()]
-        pairs = zip(names, np.take_along_axis(scores, places, axis=1).tolist(), strict=True)
-        return ([{"value": n, "score": s} for n, s in zip(*pair, strict=True)] for pair in pairs)
+        classes = self._served.classes
+        if top == 1:
+            likeliest = scores.argmax(axis=1)
+            best = zip(likeliest.tolist(), scores[np.arange(len(scores)), likeliest].tolist(), strict=True)
+            return ([{"value": classes[place], "score": score}] for place, score in best)
+        places = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        ranked = zip(places.tolist(), np.take_along_axis(scores, places, axis=1).tolist(), strict=True)
+        return ([{"value": classes[n], "score": s} for n, s in zip(*one, strict=True)] for one in ranked)
 
     def _links(self, request: Request) -> Output:
         served, mode = self._served, request.mode
@@ -143,6 +150,13 @@ class Model:
 
 
 _ENDS = {"predict_tail": "tail", "predict_head": "head"}
+
+
+def _encoded(document: Any) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # an id with more digits than 64 bits hold, or half a surrogate pair
+        return json.dumps(document).encode()
 
 
 def _unknown(request: Request, types: Any, names: tuple[str, ...]) -> Output:
