@@ -1,9 +1,12 @@
-"""Names as SageMaker's clients know them: of runs, their ARNs, and where their output lies."""
+"""Names: of models, and as SageMaker's clients know them of runs and their ARNs."""
 
 import re
 from datetime import UTC, datetime
 
 from modelyard.jobs.model import Owner
+
+MODELS = ("rgcn", "gcn", "sage", "gat", "hgt", "transe", "distmult", "rotate", "complex")
+"""What `modelName` may say: AWS's names and those that Modelyard adds, all of `workloads/graph/models/`."""
 
 
 def run_name(id: str, role: str, stamp: str) -> str:

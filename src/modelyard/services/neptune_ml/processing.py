@@ -43,6 +43,7 @@ class DataProcessing:
             parameters={"configuration": _configuration(request), "model_type": request.get("modelType")},
             inputs=inputs,
             cores=min(CORES, self._backend.slots),
+            family="graph",
         )
         return [
             Stage(

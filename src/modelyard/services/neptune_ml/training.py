@@ -11,7 +11,7 @@ from modelyard.engines.base import TaskSpec
 from modelyard.jobs.model import Job, Stage, Status
 from modelyard.services.neptune_ml.backend import Backend, check_positive, check_seconds, owner
 from modelyard.services.neptune_ml.job_resource import STATUS_WORDS, describe_stage
-from modelyard.services.neptune_ml.names import arn, run_name, stamp
+from modelyard.services.neptune_ml.names import MODELS, arn, run_name, stamp
 from modelyard.services.neptune_ml.processing import KIND as PROCESSING
 from modelyard.services.neptune_ml.processing import processed_graph
 from modelyard.storage.names import join
@@ -133,5 +133,5 @@ def _check(request: Mapping[str, Any]) -> None:
     if custom or request.get("modelName") == "custom":
         reason = "customModelTrainingParameters: custom models are not served"
         raise Fault("InvalidParameterException", reason)
-    if (name := request.get("modelName")) not in (None, "", "rgcn"):
-        raise Fault("InvalidParameterException", f"modelName: {name!r} is not served; rgcn is")
+    if (name := request.get("modelName") or MODELS[0]) not in MODELS:
+        raise Fault("InvalidParameterException", f"modelName: {name!r} is none of {', '.join(MODELS)}")

@@ -7,7 +7,8 @@ import torch
 from torch_geometric.nn import RGCNConv
 
 from modelyard.workloads.graph.data import Task
-from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions, RGCNLayer
+from modelyard.workloads.graph.models.gnn import Dimensions
+from modelyard.workloads.graph.models.rgcn import RGCN, RGCNLayer
 from modelyard.workloads.graph.training.adjacency import build_adjacency, decide_relations
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.tensors import SparseMatrix, graph_tensors, moments

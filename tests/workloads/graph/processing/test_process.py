@@ -13,6 +13,7 @@ from tests.workloads.graph.exports import edge, feature, node, process, real, wr
 
 from modelyard.runner.context import Context, InputError, Stopped
 from modelyard.workloads.graph.data import NONE, TEST, TRAIN, VALID, read_graph
+from modelyard.workloads.graph.models import registry
 from modelyard.workloads.graph.processing.process import run
 
 
@@ -68,7 +69,11 @@ def test_what_lies_in_the_output(tmp_path: Path) -> None:
     export = small(tmp_path / "in", PEOPLE, "a,b\nb,c\n")
     graph, _ = process(export, tmp_path / "out")
     out = tmp_path / "out"
-    assert sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()) == [
+    templates = {path.name: path.read_text() for path in (out / "hpo-configuration-templates").iterdir()}
+    assert set(templates) == {f"{model}.json" for model in registry.fitting(graph)}
+    assert templates["rgcn.json"] == (out / "model-hpo-configuration.json").read_text()
+    files = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
+    assert sorted(str(path) for path in files if path.parts[0] != "hpo-configuration-templates") == [
         "edges/0.safetensors",
         "encoders.json",
         "graph.json",
@@ -236,7 +241,7 @@ from modelyard.workloads.graph.processing.process import run
 out = Path(sys.argv[2])
 out.mkdir()
 print(run(Context(parameters={}, inputs={"export": Path(sys.argv[1])}, state=out, output=out))["edges"])
-print(*(name for name in ("torch", "sklearn", "optuna") if name in sys.modules))
+print(*(name for name in ("sklearn", "optuna") if name in sys.modules))
 """
     command = [sys.executable, "-c", code, str(export), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

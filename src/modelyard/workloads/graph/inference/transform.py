@@ -66,7 +66,7 @@ def run(context: Context) -> dict[str, Any]:
     else:
         result = _write_node_scores(graph, node_scores(graph, vectors, trained_on), trained_on, output)
     _phase(context, 5, "writing artifacts")
-    _write_artifacts(graph, folder, trained_on, output)
+    _write_artifacts(graph, checkpoint.model, folder, trained_on, output)
     return {"nodes": sum(one.num_nodes for one in graph.node_types), "nodes_added": added, **result}
 
 
@@ -188,7 +188,7 @@ def _span(graph: Graph, node_type: str) -> tuple[int, slice]:
     return number, slice(*node_offsets(graph)[number : number + 2].tolist())
 
 
-def _write_artifacts(graph: Graph, folder: Path, trained_on: TrainedOn, output: Path) -> None:
+def _write_artifacts(graph: Graph, model: str, folder: Path, trained_on: TrainedOn, output: Path) -> None:
     offsets = tuple(node_offsets(graph).tolist())
     targets = [one for one in graph.edge_types if one.target]
     Served(
@@ -203,7 +203,7 @@ def _write_artifacts(graph: Graph, folder: Path, trained_on: TrainedOn, output: 
         ),
     ).write(output / "serving")
     write_mapping(graph, trained_on.classes, offsets, output / "mapping.info")
-    write_config(graph, "rgcn", output / "config.json")
+    write_config(graph, model, output / "config.json")
     for name in _COPIED:
         if (folder / name).exists():
             shutil.copyfile(folder / name, output / name)

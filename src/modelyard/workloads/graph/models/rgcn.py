@@ -11,39 +11,19 @@ stored.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from modelyard.workloads.graph.models.dropout import dropout
+from modelyard.workloads.graph.data import Graph
+from modelyard.workloads.graph.models.gnn import GNN, Dimensions
+from modelyard.workloads.graph.training.entries import Tiers, entry, extended
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
-from modelyard.workloads.graph.training.tensors import GraphTensors, SparseMatrix, moments
+from modelyard.workloads.graph.training.tensors import GraphTensors, SparseMatrix
 
-
-@dataclass(frozen=True)
-class Dimensions:
-    """The sizes that, with the hyperparameters, say everything about an R-GCN's weights.
-
-    num_nodes: of each node type. feature_dims: of each node type's features, one by one.
-    """
-
-    num_nodes: tuple[int, ...]
-    feature_dims: tuple[tuple[int, ...], ...]
-    num_relations: int
-    out_channels: int
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_document(cls, document: dict[str, Any]) -> "Dimensions":
-        """From what `document` made."""
-        dims = tuple(tuple(dims) for dims in document["feature_dims"])
-        return cls(tuple(document["num_nodes"]), dims, document["num_relations"], document["out_channels"])
+_FEW_RELATIONS = 16
 
 
 class _RelationMatmul(torch.autograd.Function):
@@ -139,107 +119,31 @@ class Propagation(nn.Module):
         return graph.matrix.matmul(x) + self.bias
 
 
-class NodeEncoder(nn.Module):
-    """First vectors of nodes: encoded features, projected; learnable embeddings where there are none, or beside them.
-
-    The projection of concatenated features is the sum of each feature's own projection, which is how it is computed.
-    Dense columns are standardised inside it with the training graph's mean and deviation; of sparse features the
-    stored values alone are dropped out. With `per-feat-name-embed` a ReLU follows each feature's projection.
-    """
-
-    def __init__(self, dimensions: Dimensions, hyperparameters: Hyperparameters) -> None:
-        super().__init__()
-        self.dropout = hyperparameters.dropout
-        self.each_feature = hyperparameters.per_feat_name_embed
-        channels = hyperparameters.num_hidden
-        self.projections = nn.ModuleDict()
-        self.embeddings = nn.ParameterDict()
-        for number, (nodes, dims) in enumerate(zip(dimensions.num_nodes, dimensions.feature_dims, strict=True)):
-            for place, dim in enumerate(dims):
-                self.projections[f"{number}-{place}"] = _Projection(dim, sum(dims), channels)
-            if not dims or hyperparameters.concat_node_embed:
-                self.embeddings[str(number)] = nn.Parameter(torch.empty(nodes, channels))
-        for embedding in self.embeddings.values():
-            nn.init.xavier_uniform_(embedding)
-
-    def standardise(self, graph: GraphTensors) -> None:
-        """Takes mean and deviation of dense columns from a graph; once, before training."""
-        for number, blocks in enumerate(graph.features):
-            for place, (mean, deviation) in enumerate(moments(blocks)):
-                projection = self.projections[f"{number}-{place}"]
-                projection.mean.copy_(mean)  # type: ignore[operator]
-                projection.deviation.copy_(deviation)  # type: ignore[operator]
-
-    def forward(self, graph: GraphTensors) -> Tensor:
-        """`[num_nodes, num_hidden]`, all node types one after the other."""
-        vectors = [self._of_type(number, graph) for number in range(len(graph.num_nodes))]
-        return vectors[0] if len(vectors) == 1 else torch.cat(vectors)
-
-    def _of_type(self, number: int, graph: GraphTensors) -> Tensor:
-        parts = []
-        for place, block in enumerate(graph.features[number]):
-            part: Tensor = self.projections[f"{number}-{place}"](block, self.dropout)
-            parts.append(part.relu() if self.each_feature else part)
-        if str(number) in self.embeddings:
-            parts.append(self.embeddings[str(number)])
-        return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
-
-
-class _Projection(nn.Module):
-    """A linear map of one feature's columns, standardised."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, dim: int, all_dims: int, channels: int) -> None:
-        super().__init__()
-        bound = (6 / (all_dims + channels)) ** 0.5
-        self.weight = nn.Parameter(torch.empty(dim, channels).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("deviation", torch.ones(dim))
-
-    def forward(self, block: Tensor | SparseMatrix, probability: float) -> Tensor:
-        if isinstance(block, SparseMatrix):
-            value = dropout(block.value, probability, self.training)
-            return block.matmul(self.weight, value) + self.bias
-        weight = self.weight / self.deviation[:, None]
-        return torch.addmm(self.bias - self.mean @ weight, block, weight)
-
-
-class RGCN(nn.Module):
-    """Node encoder, R-GCN layers, and between them layer normalisation, ReLU and dropout.
+class RGCN(GNN):
+    """R-GCN layers.
 
     Where one relation reaches every node, the encoder's projection and the first layer's weight are two linear maps
     in a row, which is one: the first layer then has no weight (a GCN). That is both faster and better.
     """
 
-    def __init__(self, dimensions: Dimensions, hyperparameters: Hyperparameters, self_weight: bool = True) -> None:
-        super().__init__()
+    name = "rgcn"
+    hyperparameters = GNN.hyperparameters | {"num-bases"}
+
+    @classmethod
+    def search_space(cls, graph: Graph) -> Tiers:
+        """The shared tiers, and bases where relations are many."""
+        bases = 8 if 2 * len(graph.edge_types) > _FEW_RELATIONS else 0
+        choice = entry("num-bases", "int", bases, range=[0, 8], inc_strategy="linear", inc_val=2)
+        return extended(super().search_space(graph), "3-tier-param", choice)
+
+    def make_layers(
+        self, sizes: Sequence[int], dimensions: Dimensions, hyperparameters: Hyperparameters, self_weight: bool
+    ) -> list[nn.Module]:
+        """See `GNN`."""
         one_map = dimensions.num_relations == 1 and not self_weight and not hyperparameters.per_feat_name_embed
-        hidden, layers = hyperparameters.num_hidden, hyperparameters.num_layer
-        sizes = [hidden] * layers + [dimensions.out_channels]
-        self.dropout = hyperparameters.dropout
-        self.encoder = NodeEncoder(dimensions, hyperparameters)
-        self.layers = nn.ModuleList(
+        return [
             Propagation(size)
             if one_map and following == size and number == 0
             else RGCNLayer(size, following, dimensions.num_relations, hyperparameters.num_bases, self_weight)
             for number, (size, following) in enumerate(pairwise(sizes))
-        )
-        norms = layers - 1 if hyperparameters.layer_norm else 0
-        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(norms))
-
-    def forward(self, graph: GraphTensors) -> tuple[Tensor, Tensor]:
-        """The last layer's output `[num_nodes, out_channels]` and its input `[num_nodes, num_hidden]`."""
-        hidden = self.encoder(graph)
-        for number, layer in enumerate(self.layers[:-1]):
-            hidden = layer(hidden, graph)
-            if self.norms:
-                hidden = self.norms[number](hidden)
-            hidden = dropout(hidden.relu(), self.dropout, self.training)
-        return self.layers[-1](hidden, graph), hidden
-
-    def embedding_parameters(self) -> Sequence[nn.Parameter]:
-        """The learnable embeddings of nodes: they take `sparse-lr`, and no weight decay."""
-        return list(self.encoder.embeddings.values())
+        ]

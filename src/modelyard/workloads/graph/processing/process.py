@@ -30,6 +30,7 @@ from modelyard.workloads.graph.data import (
     read_graph,
     write_graph,
 )
+from modelyard.workloads.graph.models import registry
 from modelyard.workloads.graph.pickled import Items, dump
 from modelyard.workloads.graph.processing.edges import EdgeReader, Edges
 from modelyard.workloads.graph.processing.encoders import Matrix, dense
@@ -39,7 +40,7 @@ from modelyard.workloads.graph.processing.labels import Labels, read_labels
 from modelyard.workloads.graph.processing.links import Links, split_links
 from modelyard.workloads.graph.processing.nodes import NodeIndex, Nodes, read_nodes
 from modelyard.workloads.graph.recommendation import recommend
-from modelyard.workloads.graph.training.search_space import default_configuration
+from modelyard.workloads.graph.training.search_space import TEMPLATES, default_configuration
 
 SEED = 0
 
@@ -56,7 +57,7 @@ def run(context: Context) -> Mapping[str, Any]:
     export = read_export(context.inputs["export"], name)
     graph, result = Processing(context, export).run()
     shutil.copyfile(export.path(name, "configFileName"), context.output / CONFIGURATION)
-    _write_search_space(graph, context.output)
+    _write_search_spaces(graph, context.output)
     recommend(graph, context.output)
     return result
 
@@ -213,9 +214,14 @@ def _check_task(earlier: Task, export: Export) -> None:
         )
 
 
-def _write_search_space(graph: Graph, folder: Path) -> None:
-    hpo = json.dumps(default_configuration(graph), indent=2)
-    (folder / "model-hpo-configuration.json").write_text(hpo)
+def _write_search_spaces(graph: Graph, folder: Path) -> None:
+    """The default model's, and beside it a template of each model that can learn from the graph."""
+    (folder / TEMPLATES).mkdir()
+    for place, model in enumerate(registry.fitting(graph)):
+        document = json.dumps(default_configuration(graph, model), indent=2)
+        (folder / TEMPLATES / f"{model}.json").write_text(document)
+        if place == 0:
+            (folder / "model-hpo-configuration.json").write_text(document)
 
 
 def _check_model_type(model_type: str | None) -> None:

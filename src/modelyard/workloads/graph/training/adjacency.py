@@ -12,8 +12,8 @@ across
   written.
 
 In the second case the self-loop lies inside the normalisation too, as in a GCN; elsewhere a node's own vector has a
-weight of its own, since its neighbours may well differ from it. Validation and test edges of link prediction, their
-reverses, and their copies in edge types that hold the same pairs, are left out.
+weight of its own, since its neighbours may well differ from it. Validation and test edges of link prediction and of
+edge tasks, their reverses, and their copies in edge types that hold the same pairs, are left out.
 """
 
 import json
@@ -27,6 +27,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from modelyard.workloads.graph.data import NONE, TRAIN, VALID, Graph
+from modelyard.workloads.graph.mapped import map_arrays
 
 ALIKE = 0.5
 """Assortativity from which an edge counts as saying that its ends are alike; 1 is equal labels, 0 is chance."""
@@ -80,15 +81,16 @@ _ARRAYS = ("row", "col", "value", "row_ptr", "row_node", "own")
 
 
 def read_adjacency(path: Path) -> Adjacency:
-    """Reads what `Adjacency.write` wrote."""
+    """Maps what `Adjacency.write` wrote into memory."""
     with safe_open(path, framework="np") as file:
         relations = tuple(Relation(**relation) for relation in json.loads(file.metadata()["relations"]))
-        return Adjacency(relations, **{name: file.get_tensor(name) for name in _ARRAYS})
+    arrays = map_arrays(path)
+    return Adjacency(relations, **{name: arrays[name] for name in _ARRAYS})
 
 
-def adjacency_path(state: Path, use_self_loop: bool) -> Path:
-    """Where a search keeps the adjacency that its trials share."""
-    return state / ("adjacency.safetensors" if use_self_loop else "adjacency-without-self-loop.safetensors")
+def adjacency_path(state: Path, model: str, use_self_loop: bool) -> Path:
+    """Where a search keeps the adjacency that its trials of one model share."""
+    return state / f"adjacency-{model}{'' if use_self_loop else '-without-self-loop'}.safetensors"
 
 
 def node_offsets(graph: Graph) -> np.ndarray:
@@ -146,7 +148,7 @@ def _held_out(graph: Graph) -> dict[int, np.ndarray]:
     """Validation and test edges `[2, n]` of each target edge type."""
     held = {}
     for number, edge_type in enumerate(graph.edge_types):
-        if graph.task.type == "link_predict" and edge_type.target:
+        if edge_type.target:
             arrays = graph.edges(number)
             held[number] = arrays["edge_index"][:, ~np.isin(arrays["split"], (NONE, TRAIN))]
     return held

@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from modelyard import atomic
-from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions
+from modelyard.workloads.graph.models.gnn import GNN, Dimensions
+from modelyard.workloads.graph.models.registry import model_class
 from modelyard.workloads.graph.training.adjacency import Relation
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 
@@ -19,22 +20,23 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained R-GCN.
+    """A trained graph neural network.
 
-    relations: those of message passing, by number of edge type, in the order of the weights. self_weight: whether
-    layers have a weight for a node's own vector. weights: by name; those of the decoder begin with `decoder.`, the
-    rest with `model.`.
+    model: its name in the registry. relations: those of message passing, by number of edge type, in the order of the
+    weights. self_weight: whether layers have a weight for a node's own vector. weights: by name; those of the decoder
+    begin with `decoder.`, the rest with `model.`.
     """
 
+    model: str
     hyperparameters: Hyperparameters
     dimensions: Dimensions
     relations: tuple[Relation, ...]
     self_weight: bool
     weights: Mapping[str, Tensor]
 
-    def restore(self, decoder: nn.Module | None = None) -> RGCN:
+    def restore(self, decoder: nn.Module | None = None) -> GNN:
         """Builds the model, ready to predict; fills `decoder`'s weights too if one is given."""
-        model = RGCN(self.dimensions, self.hyperparameters, self.self_weight)
+        model = cast("type[GNN]", model_class(self.model))(self.dimensions, self.hyperparameters, self.self_weight)
         model.load_state_dict(self._under("model."))
         if decoder is not None:
             decoder.load_state_dict(self._under("decoder."))
@@ -50,8 +52,8 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     atomic.write(folder / "model.safetensors", save(dict(checkpoint.weights)))
     document: dict[str, Any] = {
         "format": FORMAT,
-        "model": "rgcn",
-        "hyperparameters": checkpoint.hyperparameters.names(),
+        "model": checkpoint.model,
+        "hyperparameters": checkpoint.hyperparameters.names(checkpoint.model),
         "dimensions": checkpoint.dimensions.document(),
         "relations": [asdict(relation) for relation in checkpoint.relations],
         "self_weight": checkpoint.self_weight,
@@ -65,7 +67,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if document["format"] != FORMAT:
         raise ValueError(f"{folder / 'model.json'} has format {document['format']!r}; this version reads {FORMAT}")
     return Checkpoint(
-        hyperparameters=Hyperparameters.from_names(document["hyperparameters"]),
+        model=document["model"],
+        hyperparameters=Hyperparameters.from_names(document["hyperparameters"], document["model"]),
         dimensions=Dimensions.from_document(document["dimensions"]),
         relations=tuple(Relation(**relation) for relation in document["relations"]),
         self_weight=document["self_weight"],

@@ -1,4 +1,4 @@
-"""The hyperparameters of an R-GCN, by the names that Neptune ML gives them.
+"""The hyperparameters of all models, by the names that Neptune ML gives them.
 
 Source: Amazon Neptune User Guide, "Customizing model hyperparameter configurations in Neptune ML".
 """
@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 from modelyard.runner.context import InputError
+from modelyard.workloads.graph.models.registry import model_class
 
 _KINDS = {"bool": "true or false", "int": "an integer", "float": "a finite number"}
 
@@ -19,11 +20,15 @@ def _named(default: Any, text: str, at_least: float | None = None, below: float 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """One setting of everything that a search may tune; a name that a file leaves out has the value written here."""
+    """One setting of everything that a search may tune; a name that a file leaves out has the value written here.
+
+    Each model takes some of them (`Model.hyperparameters`).
+    """
 
     num_hidden: int = _named(64, "channels of hidden layers and of learnable embeddings", 1)
-    num_layer: int = _named(2, "R-GCN layers", 1)
+    num_layer: int = _named(2, "layers of message passing", 1)
     num_bases: int = _named(0, "weight bases shared by all relations; 0 gives each relation its own weight", 0)
+    num_heads: int = _named(4, "attention heads, which share the hidden channels", 1)
     num_epochs: int = _named(30, "passes over the training targets, at most", 1)
     lr: float = _named(0.01, "Adam's learning rate", 0)
     sparse_lr: float | None = _named(None, "learning rate of the learnable embeddings; absent: `lr`", 0)
@@ -45,19 +50,21 @@ class Hyperparameters:
     use_edge_features: bool = _named(False, "must be false: edge features do not take part in message passing yet")
 
     @classmethod
-    def from_names(cls, values: Mapping[str, Any]) -> "Hyperparameters":
-        """Builds a setting from AWS's hyphenated names; InputError names what is unknown or out of bounds."""
+    def from_names(cls, values: Mapping[str, Any], model: str = "rgcn") -> "Hyperparameters":
+        """Builds a model's setting from AWS's hyphenated names; InputError names what is unknown or out of bounds."""
         known = {one.name.replace("_", "-"): one for one in fields(cls)}
+        taken = model_class(model).hyperparameters
         settings = {}
         for name, value in values.items():
-            if name not in known:
-                raise InputError(f"hyperparameter {name!r} is not known for rgcn; known are {', '.join(sorted(known))}")
+            if name not in taken:
+                raise InputError(f"hyperparameter {name!r} is not one of {model}'s; it has {', '.join(sorted(taken))}")
             settings[known[name].name] = _checked(name, known[name], value)
         return cls(**settings)
 
-    def names(self) -> dict[str, Any]:
-        """The setting by AWS's names, as JSON."""
-        return {one.name.replace("_", "-"): getattr(self, one.name) for one in fields(self)}
+    def names(self, model: str = "rgcn") -> dict[str, Any]:
+        """What a model takes of the setting, by AWS's names, as JSON."""
+        every = {one.name.replace("_", "-"): getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in every.items() if name in model_class(model).hyperparameters}
 
 
 def _checked(name: str, one: Field[Any], value: Any) -> Any:

@@ -15,22 +15,16 @@ import numpy as np
 
 from modelyard.runner.context import InputError
 from modelyard.workloads.graph.data import TRAIN, Graph
-from modelyard.workloads.graph.training.adjacency import decide_relations
+from modelyard.workloads.graph.models import registry
+from modelyard.workloads.graph.training.entries import FIXED, TIERS
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 
 FILE_NAMES = ("model-hpo-configuration.json", "model-HPO-configuration.json")
 """Both spellings that AWS's pages have; the first is what its toolkit reads, and wins."""
 
-TIERS = ("1-tier-param", "2-tier-param", "3-tier-param")
-FIXED = "fixed-param"
+TEMPLATES = "hpo-configuration-templates"
+"""The folder of the search spaces of all models that a graph's task can have, `<model>.json` each."""
 
-SERVED = ("rgcn",)
-NOT_SERVED = ("transe", "distmult", "rotate", "custom")
-_OF_OTHERS = {
-    "gamma": "belongs to the knowledge-graph embedding models, which are not served",
-    "rel-part": "belongs to the knowledge-graph embedding models, which are not served",
-    "edge-num-hidden": "belongs to use-edge-features, and edge features take no part in message passing",
-}
 _TASKS = {
     "node_class": ("node_class",),
     "node_regression": ("node_regression",),
@@ -44,9 +38,6 @@ _METRICS = {
 LOWER_IS_BETTER = frozenset({"mse"})
 _FREQUENCIES = ("evaluate_every_epoch", "evaluate_every_batch", "evaluate_every_pct")
 _IMBALANCE = 10
-_FEW_RELATIONS = 16
-_SCORES_THAT_FIT = 1 << 26
-_STEPS = 20
 _UNITS = {"perM": 1_000_000, "per10M": 10_000_000, "per100M": 100_000_000}
 
 
@@ -106,7 +97,8 @@ class SearchSpace:
 def read_search_space(folder: Path, graph: Graph, model_name: str | None = None) -> SearchSpace:
     """Reads and checks the file beside a processed graph; InputError names what is wrong and where.
 
-    `model` in the file wins over `model_name`, the request's.
+    `model` in the file wins over `model_name`, the request's, if somebody has edited the file; the one that processing
+    wrote gives way to the named model's own.
     """
     path = next((folder / name for name in FILE_NAMES if (folder / name).is_file()), None)
     if path is None:
@@ -115,7 +107,11 @@ def read_search_space(folder: Path, graph: Graph, model_name: str | None = None)
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path.name} is not JSON: {error}") from None
-    return _Reader(path.name, graph).space(document, model_name)
+    reader = _Reader(path.name, graph)
+    if model_name and document == default_configuration(graph):
+        reader.check_model(model_name)
+        document = default_configuration(graph, model_name)
+    return reader.space(document, model_name)
 
 
 class _Reader:
@@ -131,16 +127,21 @@ class _Reader:
             found = f"{len(models)} entries" if isinstance(models, list) else json.dumps(models)
             raise self._error(f"'models' must be a list of exactly one object, not {found}")
         model = models[0]
-        name = model.get("model", model_name or "rgcn")
-        if name not in SERVED:
-            known = "is not served here yet" if name in NOT_SERVED else "is not known"
-            raise self._error(f"model {name!r} {known}; served: {', '.join(SERVED)}")
+        name = model.get("model", model_name or next(registry.fitting(self._graph)))
+        self.check_model(name)
         task = self._graph.task.type
         if model.get("task_type", task) not in _TASKS[task]:
             raise self._error(
                 f"task_type {model['task_type']!r} does not fit the processed graph, whose task is {task!r}"
             )
-        return SearchSpace(name, self._evaluation(model), self._parameters(model))
+        return SearchSpace(name, self._evaluation(model), self._parameters(name, model))
+
+    def check_model(self, name: str) -> None:
+        """InputError if there is no such model, or if it cannot learn from the graph."""
+        if name not in registry.NAMES:
+            raise self._error(f"model {name!r} is not known; there are {', '.join(registry.NAMES)}")
+        if reason := registry.model_class(name).fits(self._graph):
+            raise self._error(f"model {name!r} {reason}; use one of {', '.join(registry.fitting(self._graph))}")
 
     def _evaluation(self, model: Mapping[str, Any]) -> dict[str, Any]:
         described = model.get("eval_metric", {"metric": default_metric(self._graph)})
@@ -162,26 +163,24 @@ class _Reader:
             raise self._error(f"eval_frequency: value must be a number {bounds}, not {value!r}")
         return {"metric": metric, "topk": topk, "every": every, "value": value}
 
-    def _parameters(self, model: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    def _parameters(self, model_name: str, model: Mapping[str, Any]) -> tuple[Parameter, ...]:
         parameters: dict[str, Parameter] = {}
         for tier in (*TIERS, FIXED):
             entries = model.get(tier)
             if not isinstance(entries, list):
                 raise self._error(f"{tier!r} must be a list (it may be empty), not {entries!r}")
             for entry in entries:
-                parameter = self._parameter(entry, tier)
+                parameter = self._parameter(model_name, entry, tier)
                 if parameter.name in parameters:
                     first = parameters[parameter.name].tier
                     raise self._error(f"{parameter.name!r} stands in {first!r} and again in {tier!r}; keep one")
                 parameters[parameter.name] = parameter
         return tuple(parameters.values())
 
-    def _parameter(self, entry: Any, tier: str) -> Parameter:
+    def _parameter(self, model: str, entry: Any, tier: str) -> Parameter:
         name = entry.get("param") if isinstance(entry, dict) else None
         if not isinstance(name, str):
             raise self._error(f"an entry of {tier!r} must be an object with 'param', not {json.dumps(entry)}")
-        if name in _OF_OTHERS:
-            raise self._error(f"{name!r} in {tier!r} {_OF_OTHERS[name]}; remove it")
         default = entry.get("default")
         choice = None if tier == FIXED else self._choice(name, entry, tier)
         if default is None and tier != TIERS[0]:
@@ -189,7 +188,7 @@ class _Reader:
         if choice is None and default is None:
             raise self._error(f"{name!r} in {tier!r} needs a 'range', 'options' or 'default'")
         for value in [*_ends(choice), *([default] if default is not None else [])]:
-            self._check_value(name, value, tier)
+            self._check_value(model, name, value, tier)
         return Parameter(name, tier, default, choice)
 
     def _choice(self, name: str, entry: Mapping[str, Any], tier: str) -> Choice | None:
@@ -249,9 +248,9 @@ class _Reader:
                 factor *= max(1, count // _UNITS[entry[key]])
         return factor
 
-    def _check_value(self, name: str, value: Any, tier: str) -> None:
+    def _check_value(self, model: str, name: str, value: Any, tier: str) -> None:
         try:
-            Hyperparameters.from_names({name: value})
+            Hyperparameters.from_names({name: value}, model)
         except InputError as error:
             raise self._error(f"{tier!r}: {error}") from None
 
@@ -282,98 +281,18 @@ def default_metric(graph: Graph) -> str:
     return "F1" if counts.max() > _IMBALANCE * max(1, counts.min()) else "acc"
 
 
-def default_configuration(graph: Graph) -> dict[str, Any]:
+def default_configuration(graph: Graph, model: str | None = None) -> dict[str, Any]:
     """The `model-hpo-configuration.json` that processing writes: AWS's names and tiers, our ranges and defaults.
 
-    Every tuned entry has a default, and the first trial tries those. What differs from AWS's sample, and why
-    (measured on a citation graph unless said): 200 epochs at most rather than 3 to 30, with an early-stop window of
-    80 evaluations rather than 3, since a window of 3 stops in the noise of the first epochs (77.6 rather than 82.3 %
-    right); weight decay, since labelled nodes are few; no layer normalisation (80.2 with it) and no embeddings
-    beside features (80.6 with them); one step an epoch wherever the targets fit. Dropout is 0.7 where neighbours
-    have like labels, so that what one node loses its neighbours bring (best on made graphs of that kind, too), else
-    0.5. Link prediction takes every node of the type as a negative while that fits (`num-negs` 0), a learning rate
-    around 0.01, and bases where relations are many.
+    Every tuned entry has a default, and the first trial tries those. model: the one that suits the graph best unless
+    given.
     """
-    task = graph.task.type
-    tiers = _link_parameters(graph) if task == "link_predict" else _node_parameters(graph)
-    model = {
-        "model": "rgcn",
-        "task_type": task,
+    name = model or next(registry.fitting(graph))
+    described = {
+        "model": name,
+        "task_type": graph.task.type,
         "eval_metric": {"metric": default_metric(graph)},
         "eval_frequency": {"type": "evaluate_every_epoch", "value": 1},
-        **tiers,
+        **registry.model_class(name).search_space(graph),
     }
-    return {"models": [model]}
-
-
-def _node_parameters(graph: Graph) -> dict[str, Any]:
-    arrays = graph.labels()
-    dropout = 0.7 if any(relation.self_loops for relation in decide_relations(graph)) else 0.5
-    return {
-        TIERS[0]: [
-            _entry("num-hidden", "int", 32, range=[16, 64], inc_strategy="power2"),
-            _entry("num-epochs", "int", 200, range=[100, 200], inc_strategy="linear", inc_val=50),
-            _entry("lr", "float", 0.01, range=[0.005, 0.02], inc_strategy="log"),
-        ],
-        TIERS[1]: [
-            _entry("dropout", "float", dropout, range=[0.2, 0.8], inc_strategy="linear"),
-            _entry("layer-norm", "bool", False),
-        ],
-        TIERS[2]: [_batch_size(int((arrays["split"] == TRAIN).sum())), *_depth(graph)],
-        FIXED: [
-            _entry("concat-node-embed", "bool", False),
-            _entry("use-self-loop", "bool", True),
-            _entry("l2norm", "float", 1e-3),
-            _entry("enable-early-stop", "bool", True),
-            _entry("window-for-early-stop", "int", 80),
-        ],
-    }
-
-
-def _link_parameters(graph: Graph) -> dict[str, Any]:
-    targets = [one for one in graph.edge_types if one.target]
-    ends = {name for one in targets for name in (one.source, one.dest)}
-    candidates = max((one.num_nodes for one in graph.node_types if one.name in ends), default=1)
-    edges = sum(one.num_edges for one in targets)
-    fits = 2 * edges * candidates <= _SCORES_THAT_FIT
-    batch = edges if fits else min(edges, max(1024, edges // _STEPS))
-    return {
-        TIERS[0]: [
-            _entry("num-hidden", "int", 64, range=[32, 128], inc_strategy="power2"),
-            _entry("num-epochs", "int", 300, range=[200, 300], inc_strategy="linear", inc_val=50),
-            _entry("lr", "float", 0.01, range=[0.005, 0.02], inc_strategy="log"),
-        ],
-        TIERS[1]: [
-            _entry("dropout", "float", 0.2, range=[0.0, 0.4], inc_strategy="linear"),
-            _entry("layer-norm", "bool", True),
-            _entry("regularization-coef", "float", 0.0, options=[0.0, 1e-4, 1e-3]),
-        ],
-        TIERS[2]: [_batch_size(batch), *_depth(graph)],
-        FIXED: [
-            _entry("num-negs", "int", 0 if fits else 1000),
-            _entry("neg-share", "bool", True),
-            _entry("concat-node-embed", "bool", False),
-            _entry("use-self-loop", "bool", True),
-            _entry("l2norm", "float", 0.0),
-            _entry("enable-early-stop", "bool", True),
-            _entry("window-for-early-stop", "int", 100),
-        ],
-    }
-
-
-def _depth(graph: Graph) -> list[dict[str, Any]]:
-    bases = 8 if 2 * len(graph.edge_types) > _FEW_RELATIONS else 0
-    return [
-        _entry("num-layer", "int", 2, range=[1, 3], inc_strategy="linear", inc_val=1),
-        _entry("num-bases", "int", bases, range=[0, 8], inc_strategy="linear", inc_val=2),
-    ]
-
-
-def _batch_size(targets: int) -> dict[str, Any]:
-    """All targets in one step by default, down to a quarter of them when tuned."""
-    whole = 2 ** max(7, math.ceil(math.log2(max(1, targets))))
-    return _entry("batch-size", "int", whole, range=[max(128, whole // 4), whole], inc_strategy="power2")
-
-
-def _entry(name: str, kind: str, default: Any, **choice: Any) -> dict[str, Any]:
-    return {"param": name, "type": kind, **choice, "default": default}
+    return {"models": [described]}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -15,7 +15,8 @@ from torch import nn
 from modelyard import atomic
 from modelyard.runner.context import Channel, InputError
 from modelyard.workloads.graph.data import TEST, VALID, Graph, read_graph
-from modelyard.workloads.graph.models.rgcn import RGCN, Dimensions
+from modelyard.workloads.graph.models.gnn import GNN, Dimensions
+from modelyard.workloads.graph.models.registry import model_class
 from modelyard.workloads.graph.training.adjacency import Adjacency, adjacency_path, read_adjacency
 from modelyard.workloads.graph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
@@ -79,8 +80,9 @@ def fit(
     evaluation: Evaluation,
     seed: int = 0,
     on_score: Callable[[Score], None] = lambda score: None,
+    model_name: str = "rgcn",
 ) -> tuple[Checkpoint, list[Score]]:
-    """Trains an R-GCN; the checkpoint is of the best evaluation, ties broken by the lower validation loss.
+    """Trains a model; the checkpoint is of the best evaluation, ties broken by the lower validation loss.
 
     `on_score` may raise to end the run. InputError: the loss stopped being a number, or a split is empty.
     """
@@ -89,7 +91,8 @@ def fit(
     tensors = graph_tensors(graph, adjacency, device)
     objective = objective_for(graph, hyperparameters, device)
     dimensions = dimensions_of(graph, adjacency, objective)
-    model = RGCN(dimensions, hyperparameters, bool(adjacency.own.any())).to(device)
+    build = cast("type[GNN]", model_class(model_name))
+    model = build(dimensions, hyperparameters, bool(adjacency.own.any())).to(device)
     model.encoder.standardise(tensors)
     weights = nn.ModuleDict({"model": model} | ({"decoder": objective.decoder} if objective.decoder else {}))
     optimizer = optimizer_for(weights, model, hyperparameters)
@@ -120,12 +123,12 @@ def fit(
             if rank > best_rank:
                 best, best_rank = {name: value.clone() for name, value in weights.state_dict().items()}, rank
             if hyperparameters.enable_early_stop and early.stops(score.value):
-                return _checkpoint(graph, adjacency, hyperparameters, dimensions, best), scores
-    return _checkpoint(graph, adjacency, hyperparameters, dimensions, best), scores
+                return _checkpoint(model_name, adjacency, hyperparameters, dimensions, best), scores
+    return _checkpoint(model_name, adjacency, hyperparameters, dimensions, best), scores
 
 
 def dimensions_of(graph: Graph, adjacency: Adjacency, objective: Objective) -> Dimensions:
-    """The sizes of an R-GCN for a graph and a task."""
+    """The sizes of a graph neural network for a graph and a task."""
     return Dimensions(
         num_nodes=tuple(node_type.num_nodes for node_type in graph.node_types),
         feature_dims=tuple(tuple(one.dim for one in node_type.features) for node_type in graph.node_types),
@@ -137,8 +140,8 @@ def dimensions_of(graph: Graph, adjacency: Adjacency, objective: Objective) -> D
 def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
     """A worker's entry point: trains once, sends a message for each evaluation and one with the result.
 
-    parameters: `graph` and `state` (folders), `number`, `hyperparameters` (by AWS's names), `evaluation`, `seed`. The
-    model lies in `state/trials/<number>/` when the result is sent.
+    parameters: `graph` and `state` (folders), `number`, `model`, `hyperparameters` (by AWS's names), `evaluation`,
+    `seed`. The model lies in `state/trials/<number>/` when the result is sent.
     """
     torch.set_num_threads(1)
     scores: list[Score] = []
@@ -151,14 +154,16 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
                 raise Pruned
 
     try:
-        hyperparameters = Hyperparameters.from_names(parameters["hyperparameters"])
+        model = parameters["model"]
+        hyperparameters = Hyperparameters.from_names(parameters["hyperparameters"], model)
         checkpoint, _ = fit(
             read_graph(Path(parameters["graph"])),
-            read_adjacency(adjacency_path(Path(parameters["state"]), hyperparameters.use_self_loop)),
+            read_adjacency(adjacency_path(Path(parameters["state"]), model, hyperparameters.use_self_loop)),
             hyperparameters,
             Evaluation(**parameters["evaluation"]),
             parameters["seed"],
             on_score,
+            model,
         )
     except Pruned:
         channel.send(result="pruned")
@@ -187,7 +192,8 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
 
     graph = read_graph(Path(parameters["graph"]))
     checkpoint = read_checkpoint(Path(parameters["model"]))
-    adjacency = read_adjacency(adjacency_path(Path(parameters["state"]), checkpoint.hyperparameters.use_self_loop))
+    use_self_loop = checkpoint.hyperparameters.use_self_loop
+    adjacency = read_adjacency(adjacency_path(Path(parameters["state"]), checkpoint.model, use_self_loop))
     objective = objective_for(graph, checkpoint.hyperparameters, torch.device("cpu"))
     model = checkpoint.restore(objective.decoder)
     with torch.no_grad():
@@ -202,7 +208,7 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
 
 def _evaluate(
     weights: nn.Module,
-    model: RGCN,
+    model: GNN,
     tensors: GraphTensors,
     objective: Objective,
     evaluation: Evaluation,
@@ -219,7 +225,7 @@ def _evaluate(
     return Score(epoch, loss, value, valid_loss)
 
 
-def optimizer_for(weights: nn.Module, model: RGCN, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+def optimizer_for(weights: nn.Module, model: GNN, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
     """Adam over all `weights`; the model's learnable embeddings have their own rate, and no decay."""
     embeddings = list(model.embedding_parameters())
     theirs = {id(parameter) for parameter in embeddings}
@@ -231,13 +237,14 @@ def optimizer_for(weights: nn.Module, model: RGCN, hyperparameters: Hyperparamet
 
 
 def _checkpoint(
-    graph: Graph,
+    model_name: str,
     adjacency: Adjacency,
     hyperparameters: Hyperparameters,
     dimensions: Dimensions,
     weights: Mapping[str, torch.Tensor],
 ) -> Checkpoint:
     return Checkpoint(
+        model=model_name,
         hyperparameters=hyperparameters,
         dimensions=dimensions,
         relations=adjacency.relations,

@@ -23,7 +23,9 @@ from optuna.trial import TrialState
 from modelyard import atomic
 from modelyard.runner.context import Context, InputError, Stopped, Worker
 from modelyard.workloads.graph.data import Graph, read_graph
-from modelyard.workloads.graph.training.adjacency import adjacency_path, build_adjacency, decide_relations
+from modelyard.workloads.graph.models.gnn import GNN
+from modelyard.workloads.graph.models.registry import model_class
+from modelyard.workloads.graph.training.adjacency import adjacency_path, build_adjacency
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.search_space import (
     LOWER_IS_BETTER,
@@ -50,10 +52,11 @@ State = Literal["complete", "pruned", "failed"]
 class Trial:
     """One trial: what it was given, how it ended, and its evaluations (as `train.Score`).
 
-    parameters: the tuned ones, as Optuna knows them. hyperparameters: all, by AWS's names.
+    model: its name. parameters: the tuned ones, as Optuna knows them. hyperparameters: all, by AWS's names.
     """
 
     number: int
+    model: str
     parameters: dict[str, Any]
     hyperparameters: dict[str, Any]
     seed: int
@@ -70,7 +73,7 @@ class Trial:
     def document(self, sign: int) -> dict[str, Any]:
         """As `trials.json` holds it: `value` and `epoch` are the best evaluation's, None without any."""
         best = self.best(sign) if self.scores else {"value": None, "epoch": None}
-        kept = ("number", "state", "reason", "hyperparameters", "seed", "seconds")
+        kept = ("number", "model", "state", "reason", "hyperparameters", "seed", "seconds")
         found = {"value": best["value"], "epoch": best["epoch"], "scores": self.scores}
         return {name: getattr(self, name) for name in kept} | found
 
@@ -155,6 +158,7 @@ class Search:
         self._assess(output)
         return {
             "best_trial": best.number,
+            "model": best.model,
             "metric": self._space.evaluation["metric"],
             "value": best.best(self._sign)["value"],
             "hyperparameters": best.hyperparameters,
@@ -215,15 +219,16 @@ class Search:
         self._study.sampler = sampler(seed)
         asked = self._study.ask(self._distributions())
         tuned = {one.name: _as_value(one, asked.params[one.name]) for one in self._tuned}
-        hyperparameters = Hyperparameters.from_names({**self._constant, **tuned})
-        trial = Trial(number, dict(asked.params), hyperparameters.names(), seed)
-        self._prepare(hyperparameters.use_self_loop)
+        hyperparameters = Hyperparameters.from_names({**self._constant, **tuned}, self._space.model)
+        trial = Trial(number, self._space.model, dict(asked.params), hyperparameters.names(self._space.model), seed)
+        self._prepare(trial.model, hyperparameters.use_self_loop)
         worker = self._context.fork(
             "modelyard.workloads.graph.training.train:trial",
             {
                 "graph": str(self._graph.folder),
                 "state": str(self._context.state),
                 "number": number,
+                "model": trial.model,
                 "hyperparameters": trial.hyperparameters,
                 "evaluation": dict(self._space.evaluation),
                 "seed": seed,
@@ -233,12 +238,12 @@ class Search:
         self._running[number] = Running(trial, asked, worker, time.monotonic())
         selector.register(worker.channel, selectors.EVENT_READ, number)
 
-    def _prepare(self, use_self_loop: bool) -> None:
-        """The adjacency is worked out once, by the first trial that needs it."""
-        path = adjacency_path(self._context.state, use_self_loop)
-        if not path.exists():
+    def _prepare(self, name: str, use_self_loop: bool) -> None:
+        """The adjacency is worked out once, by the first trial of a model that needs it."""
+        path, model = adjacency_path(self._context.state, name, use_self_loop), model_class(name)
+        if not path.exists() and issubclass(model, GNN):
             self._context.report(0, phase="preparing the graph")
-            build_adjacency(self._graph, decide_relations(self._graph, use_self_loop), use_self_loop).write(path)
+            build_adjacency(self._graph, model.relations(self._graph, use_self_loop), use_self_loop).write(path)
 
     def _listen(self, number: int, selector: selectors.BaseSelector) -> int | None:
         """Takes what a worker has said. Returns the trial's number if the worker was lost and shall be replaced."""

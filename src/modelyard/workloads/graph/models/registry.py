@@ -1,0 +1,50 @@
+"""The models by name, each imported when it is first asked for.
+
+A new model is a class in a file of its own here, and a line in `_CLASSES`.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import ClassVar, Literal, Protocol, cast
+
+from modelyard.workloads.graph.data import Graph
+from modelyard.workloads.graph.training.entries import Tiers
+
+_CLASSES = {
+    "rgcn": "modelyard.workloads.graph.models.rgcn:RGCN",
+}
+
+NAMES = tuple(_CLASSES)
+"""All models, in the order in which a default is looked for."""
+
+
+class Model(Protocol):
+    """What is known of a model before it is built; a class of `models/` is one.
+
+    family: how it is trained. hyperparameters: the names that it takes.
+    """
+
+    family: ClassVar[Literal["gnn", "embedding"]]
+    name: ClassVar[str]
+    hyperparameters: ClassVar[frozenset[str]]
+
+    @classmethod
+    def fits(cls, graph: Graph) -> str | None:
+        """Why the model cannot learn from a graph, as the end of "model … "; None if it can."""
+        ...
+
+    @classmethod
+    def search_space(cls, graph: Graph) -> Tiers:
+        """The tiers of `model-hpo-configuration.json` that suit a graph."""
+        ...
+
+
+def model_class(name: str) -> type[Model]:
+    """The class of a model; KeyError if there is none of that name."""
+    module, _, attribute = _CLASSES[name].partition(":")
+    return cast("type[Model]", getattr(import_module(module), attribute))
+
+
+def fitting(graph: Graph) -> Iterator[str]:
+    """The models that can learn from a graph; the default comes first."""
+    return (name for name in NAMES if model_class(name).fits(graph) is None)
