@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -33,9 +34,8 @@ def write_mapping(graph: Graph, classes: Sequence[str], offsets: Sequence[int], 
         "node2gid": {names[n]: np.arange(offsets[n], offsets[n + 1]) for n in numbers},
         "nodetype2id_map": {name: number for number, name in enumerate(names)},
         "relation2id_map": {name: number for number, name in enumerate(relation_names(graph))},
-        "label_map": {graph.task.node_type: dict(enumerate(classes))} if classes else {},
-        "target_ntype": graph.task.node_type,
-        "target_ntype_property": graph.task.property,
+        "label_map": {graph.task.node_type or graph.task.edge_type: dict(enumerate(classes))} if classes else {},
+        **_target(graph),
     }
     with path.open("wb") as file:
         pickled.dump(mapping, file)
@@ -56,8 +56,19 @@ def write_config(graph: Graph, model: str, path: Path) -> None:
         "name": f"{graph.task.type}-{model}",
         "infer_type": "online-transductive-infer",
     }
-    node = {"property": graph.task.property, "target_ntype": graph.task.node_type}
-    path.write_text(json.dumps(config | (node if graph.task.node_type else {}), indent=1))
+    target = {
+        "property": graph.task.property,
+        "target_ntype": graph.task.node_type,
+        "target_etype": graph.task.edge_type,
+    }
+    path.write_text(json.dumps(config | {name: value for name, value in target.items() if value}, indent=1))
+
+
+def _target(graph: Graph) -> dict[str, Any]:
+    """What has the property that is predicted; the toolkit's names, with None for links."""
+    if graph.task.edge_type is not None:
+        return {"target_etype": graph.task.edge_type, "target_etype_property": graph.task.property}
+    return {"target_ntype": graph.task.node_type, "target_ntype_property": graph.task.property}
 
 
 def write_instance_recommendation(output: Path) -> None:

@@ -12,14 +12,17 @@ import numpy as np
 import polars as pl
 
 from modelyard.workloads.graph.data import NONE, TEST, TRAIN, VALID, Graph
+from modelyard.workloads.graph.inference.edges import EdgeScorer
 from modelyard.workloads.graph.inference.ranking import KnownLinks, rank_links
 
 TAILS = 10
 """New tails that the CSV lists for each node and relation."""
 MAX_ROWS = 1_000_000
-"""Rows of the CSV of link predictions, at most."""
+"""Rows of the CSV of predictions for links or edges, at most."""
 MAX_CELLS = 1_000_000_000
 """Scores that are computed for that CSV, at most: seconds, or a minute."""
+
+_EDGES_AT_ONCE = 65_536
 
 _SPLITS = {NONE: None, TRAIN: "train", VALID: "valid", TEST: "test"}
 
@@ -34,11 +37,33 @@ def write_node_predictions(graph: Graph, scores: np.ndarray, classes: tuple[str,
     assert graph.task.node_type is not None
     ids = pl.read_parquet(graph.ids_path(graph.node_type_index(graph.task.node_type)))["id"]
     arrays = graph.labels()
-    columns = _predicted(graph, scores, classes) | {"label": _labels(graph, arrays["labels"])}
-    split = pl.Series(arrays["split"]).replace_strict(_SPLITS, return_dtype=pl.String)
-    pl.DataFrame({"id": ids, **columns, "split": split}).write_csv(
-        output / "predictions.csv", quote_style="non_numeric"
-    )
+    columns = _predicted(graph, scores, classes) | _known(graph, arrays["labels"], arrays["split"])
+    pl.DataFrame({"id": ids, **columns}).write_csv(output / "predictions.csv", quote_style="non_numeric")
+
+
+def write_edge_predictions(
+    graph: Graph, scorer: EdgeScorer, heads: np.ndarray, tails: np.ndarray, classes: tuple[str, ...], output: Path
+) -> tuple[int, int]:
+    """Writes `predictions.csv` of an edge task: every edge of the type, each with its own features.
+
+    heads, tails: embeddings of all nodes of both ends' types. Gives how many edges are listed, and how many there are.
+    """
+    assert graph.task.edge_type is not None
+    source, relation, dest = graph.task.edge_type
+    head_ids, tail_ids = (pl.read_parquet(graph.ids_path(graph.node_type_index(n)))["id"] for n in (source, dest))
+    arrays = graph.edges(graph.edge_type_index(graph.task.edge_type))
+    head, tail = arrays["edge_index"]
+    features = arrays.get("features", np.empty((len(head), 0), np.float32))
+    listed = min(len(head), MAX_ROWS)
+    with (output / "predictions.csv").open("wb") as file:
+        for begin in range(0, max(1, listed), _EDGES_AT_ONCE):
+            some = slice(begin, min(begin + _EDGES_AT_ONCE, listed))
+            scores = scorer.scores(heads[head[some]], tails[tail[some]], features[some])
+            ends = {"head": head_ids[head[some]], "relation": relation, "tail": tail_ids[tail[some]]}
+            known = _known(graph, arrays["labels"][some], arrays["split"][some])
+            frame = pl.DataFrame(ends | _predicted(graph, scores, classes) | known)
+            frame.write_csv(file, include_header=begin == 0, quote_style="non_numeric")
+    return listed, len(head)
 
 
 @dataclass(frozen=True)
@@ -89,7 +114,7 @@ def _ranked(question: LinkQuestions, count: int, step: int = 10_000) -> Iterator
 
 
 def _predicted(graph: Graph, scores: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
-    if graph.task.type == "node_regression":
+    if graph.task.is_regression():
         return {"prediction": scores[:, 0]}
     if graph.task.multilabel:
         return {"prediction": _sets(scores > 0.5, classes), "score": scores.max(axis=1)}
@@ -97,9 +122,16 @@ def _predicted(graph: Graph, scores: np.ndarray, classes: tuple[str, ...]) -> di
     return {"prediction": pl.Series(classes)[best], "score": np.take_along_axis(scores, best[:, None], 1)[:, 0]}
 
 
+def _known(graph: Graph, labels: np.ndarray, split: np.ndarray) -> dict[str, pl.Series]:
+    return {
+        "label": _labels(graph, labels),
+        "split": pl.Series(split).replace_strict(_SPLITS, return_dtype=pl.String),
+    }
+
+
 def _labels(graph: Graph, labels: np.ndarray) -> pl.Series:
-    """Known labels as the user wrote them; null for nodes without one."""
-    if graph.task.type == "node_regression":
+    """Known labels as the user wrote them; null where there is none."""
+    if graph.task.is_regression():
         return pl.Series(labels).fill_nan(None)
     if graph.task.multilabel:
         return _sets(labels > 0, graph.task.classes)

@@ -1,0 +1,124 @@
+"""Predictions for edges, in NumPy: the decoder of `models/edge_decoder.py` over the embeddings of both ends.
+
+A folder holds `decoder.safetensors`: the decoder's weights, with the standardisation of features and the scale of a
+regression's labels folded into them, `mean`, the mean features, and as metadata `activation`. Where edges have
+features, it also holds `pairs.npy`, int64 `[num_edges]`, the sorted codes `head * num_tails + tail` of the rows of
+their ends within their types, and `features.npy`, float32 `[num_edges, dim]`, in the same order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from modelyard.workloads.graph.data import Graph
+from modelyard.workloads.graph.inference.ids import read_mapped
+from modelyard.workloads.graph.inference.ranking import softmax
+
+_AT_ONCE = 65_536
+"""Edges that are scored at once."""
+
+
+@dataclass(frozen=True)
+class EdgeScorer:
+    """Probabilities of an edge's classes, or its number in the label's unit, from both ends and its features."""
+
+    weights: Mapping[str, np.ndarray]
+    activation: str
+
+    def scores(self, head: np.ndarray, tail: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Embeddings `[num_edges, channels]` twice, features `[num_edges, dim]` -> float32 `[num_edges, outputs]`."""
+        hidden = np.concatenate([head, tail, head * tail, features], axis=1) @ self.weights["first"]
+        hidden += self.weights["first_bias"]
+        raw: np.ndarray = np.maximum(hidden, 0, out=hidden) @ self.weights["second"] + self.weights["second_bias"]
+        if self.activation == "softmax":
+            return softmax(raw)
+        return 1 / (1 + np.exp(-raw)) if self.activation == "sigmoid" else raw
+
+
+class EdgeScores:
+    """Scores of pairs of nodes. Where several edges join a pair, their scores are averaged; a pair without an edge is
+    taken for one with mean features.
+
+    heads, tails: embeddings of all nodes of both ends' types, `[num_nodes, channels]`.
+    """
+
+    def __init__(self, folder: Path, heads: np.ndarray, tails: np.ndarray) -> None:
+        self._heads, self._tails = heads, tails
+        self._scorer = read_scorer(folder)
+        self._mean = self._scorer.weights["mean"]
+        if self._mean.size:
+            self._pairs, self._features = (read_mapped(folder / f"{name}.npy") for name in ("pairs", "features"))
+
+    def of(self, head: np.ndarray, tail: np.ndarray) -> np.ndarray:
+        """float32 `[num_pairs, outputs]` for rows of nodes within their types, int64 `[num_pairs]`."""
+        if not self._mean.size:
+            return self._scored(head, tail, np.empty((len(head), 0), np.float32))
+        codes = head * len(self._tails) + tail
+        first = np.searchsorted(self._pairs, codes, "left")
+        count = np.searchsorted(self._pairs, codes, "right") - first
+        known = count > 0
+        count = np.maximum(count, 1)
+        pair = np.repeat(np.arange(len(codes)), count)
+        begin = np.cumsum(count) - count
+        place = (first - begin)[pair] + np.arange(len(pair))
+        features = np.broadcast_to(self._mean, (len(pair), len(self._mean))).copy()
+        features[known[pair]] = self._features[place[known[pair]]]
+        sums = np.add.reduceat(self._scored(head[pair], tail[pair], features), begin, axis=0)
+        averages: np.ndarray = sums / count[:, None].astype(np.float32)
+        return averages
+
+    def _scored(self, head: np.ndarray, tail: np.ndarray, features: np.ndarray) -> np.ndarray:
+        pieces = [slice(begin, begin + _AT_ONCE) for begin in range(0, max(1, len(head)), _AT_ONCE)]
+        return np.concatenate(
+            [self._scorer.scores(self._heads[head[p]], self._tails[tail[p]], features[p]) for p in pieces]
+        )
+
+
+def write_scorer(
+    graph: Graph, decoder: Mapping[str, np.ndarray], mean: float, deviation: float, folder: Path
+) -> EdgeScorer:
+    """Writes the folder for a graph's task, and gives the scorer.
+
+    decoder: the weights of `EdgeDecoder`. mean, deviation: the scale of a regression's labels.
+    """
+    activation = "none" if graph.task.is_regression() else "sigmoid" if graph.task.multilabel else "softmax"
+    weights = _folded(decoder, mean, deviation)
+    folder.mkdir(parents=True)
+    save_file(weights, folder / "decoder.safetensors", {"activation": activation})
+    if weights["mean"].size:
+        _write_features(graph, folder)
+    return EdgeScorer(weights, activation)
+
+
+def read_scorer(folder: Path) -> EdgeScorer:
+    """Reads what `write_scorer` wrote."""
+    with safe_open(folder / "decoder.safetensors", framework="np") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return EdgeScorer(weights, file.metadata()["activation"])
+
+
+def _folded(decoder: Mapping[str, np.ndarray], mean: float, deviation: float) -> dict[str, np.ndarray]:
+    first = decoder["first"].copy()
+    vectors = len(first) - len(decoder["mean"])
+    first[vectors:] /= decoder["deviation"][:, None]
+    return {
+        "first": first,
+        "first_bias": decoder["first_bias"] - decoder["mean"] @ first[vectors:],
+        "second": decoder["second"] * np.float32(deviation),
+        "second_bias": decoder["second_bias"] * np.float32(deviation) + np.float32(mean),
+        "mean": decoder["mean"],
+    }
+
+
+def _write_features(graph: Graph, folder: Path) -> None:
+    assert graph.task.edge_type is not None
+    arrays = graph.edges(graph.edge_type_index(graph.task.edge_type))
+    num_tails = graph.node_types[graph.node_type_index(graph.task.edge_type[2])].num_nodes
+    codes = arrays["edge_index"][0] * num_tails + arrays["edge_index"][1]
+    order = np.argsort(codes, kind="stable")
+    np.save(folder / "pairs.npy", codes[order])
+    np.save(folder / "features.npy", arrays["features"][order])
