@@ -194,8 +194,8 @@ def featured(kind: str, **options: Any) -> dict[str, Any]:
             "graph.nodes[0].labels[0].custom_split_filenames.valid: the export has no file 'no.csv'",
         ),
         (
-            {"nodes": [NODE], "edges": [{**EDGE, "labels": [{"label": ["w", "regression"]}]}]},
-            "graph.edges[0].labels[0].label: edge regression is not served",
+            {"nodes": [NODE], "edges": [{**EDGE, "labels": [{"label": ["w", "ranking"]}]}]},
+            "labels[0].label: unknown task 'ranking'; there is classification, regression, link_prediction",
         ),
     ],
 )

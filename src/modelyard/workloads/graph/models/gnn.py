@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.models.dropout import dropout
 from modelyard.workloads.graph.training.adjacency import Relation, decide_relations
-from modelyard.workloads.graph.training.entries import Tiers, link_tiers, node_tiers
+from modelyard.workloads.graph.training.entries import Tiers, edge_tiers, link_tiers, node_tiers
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.tensors import GraphTensors, SparseMatrix, moments
 
@@ -151,7 +151,9 @@ class GNN(nn.Module):
     @classmethod
     def search_space(cls, graph: Graph) -> Tiers:
         """The tiers of `model-hpo-configuration.json` that suit a graph."""
-        return link_tiers(graph) if graph.task.type == "link_predict" else node_tiers(graph)
+        if graph.task.type == "link_predict":
+            return link_tiers(graph)
+        return node_tiers(graph) if graph.task.edge_type is None else edge_tiers(graph)
 
     def make_layers(
         self, sizes: Sequence[int], dimensions: Dimensions, hyperparameters: Hyperparameters, self_weight: bool

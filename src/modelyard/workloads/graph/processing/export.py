@@ -294,20 +294,15 @@ class _Reader:
     def label(self, value: dict[str, Any], place: str, edges: bool) -> LabelSpec:
         self.warn_unknown(value, {"label", "split_rate", "custom_split_filenames", "separator"}, place)
         column, task = _texts(value.get("label"), 2, f"{place}.label")
-        served = ("link_prediction",) if edges else ("classification", "regression")
-        if edges and task in ("classification", "regression"):
-            raise InputError(
-                f"{place}.label: edge {task} is not served; link_prediction on edges, classification and regression "
-                f"on nodes are"
-            )
+        served = ("classification", "regression", *(("link_prediction",) if edges else ()))
         if task not in served:
             raise InputError(f"{place}.label: unknown task {task!r}; there is {', '.join(served)}")
-        if not edges and not column:
+        if task != "link_prediction" and not column:
             raise InputError(f"{place}.label[0]: must name the column of the label")
         rate, files = value.get("split_rate"), value.get("custom_split_filenames")
         if rate is not None and files:
             raise InputError(f"{place}: split_rate and custom_split_filenames exclude each other")
-        default = (0.9, 0.05, 0.05) if edges else (0.9, 0.1, 0.0)
+        default = (0.9, 0.05, 0.05) if task == "link_prediction" else (0.9, 0.1, 0.0)
         separator = value.get("separator")
         return LabelSpec(
             column=column,

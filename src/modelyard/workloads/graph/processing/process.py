@@ -32,10 +32,11 @@ from modelyard.workloads.graph.data import (
 )
 from modelyard.workloads.graph.models import registry
 from modelyard.workloads.graph.pickled import Items, dump
+from modelyard.workloads.graph.processing.edge_labels import read_edge_labels
 from modelyard.workloads.graph.processing.edges import EdgeReader, Edges
 from modelyard.workloads.graph.processing.encoders import Matrix, dense
 from modelyard.workloads.graph.processing.encodings import Encodings
-from modelyard.workloads.graph.processing.export import CONFIGURATION, Export, NodeFile, read_export
+from modelyard.workloads.graph.processing.export import CONFIGURATION, Export, LabelSpec, NodeFile, read_export
 from modelyard.workloads.graph.processing.labels import Labels, read_labels
 from modelyard.workloads.graph.processing.links import Links, split_links
 from modelyard.workloads.graph.processing.nodes import NodeIndex, Nodes, read_nodes
@@ -160,7 +161,8 @@ class Processing:
     ) -> Labels | Links:
         self._begin("splitting")
         if target is None:
-            return split_links(self._export, reader, indexes, self._random, self._previous)
+            split = read_edge_labels if _learns_edges(self._export) else split_links
+            return split(self._export, reader, indexes, self._random, self._previous)
         assert cells is not None
         files = [file for file in self._export.nodes if file.labels]
         labels = read_labels(self._export, files, indexes[target], cells, self._random, self._previous)
@@ -177,11 +179,13 @@ class Processing:
             arrays = {"edge_index": edges.edge_index()}
             if key in splits:
                 arrays["split"] = splits[key]
+            elif isinstance(learned, Labels) and learned.task.edge_type == key:
+                arrays |= learned.arrays
             features, matrices = self._encode_edges(edges)
             if matrices:
                 arrays["features"] = np.concatenate(matrices, axis=1)
             save_file(arrays, self._folder / "edges" / f"{number}.safetensors")
-            edge_types.append(EdgeType(*key, len(edges), key in splits, features))
+            edge_types.append(EdgeType(*key, len(edges), "split" in arrays, features))
             self._progress(len(edges))
         return tuple(edge_types)
 
@@ -205,9 +209,12 @@ class Processing:
 
 
 def _check_task(earlier: Task, export: Export) -> None:
-    asked = next(((n.node_type, label.column) for n in export.nodes for label in n.labels), (None, None))
+    of_nodes = ((node.node_type, label.column) for node in export.nodes for label in node.labels)
+    of_edges = ((None, label.column) for edge in export.edges for label in edge.labels if _is_property(label))
+    asked = next(of_nodes, next(of_edges, (None, None)))
     if (earlier.node_type, earlier.property) != asked:
-        learned = f"the label {earlier.property!r} of nodes {earlier.node_type!r}" if earlier.node_type else "links"
+        whose = f"nodes {earlier.node_type!r}" if earlier.node_type else f"edges {'-'.join(earlier.edge_type or ())!r}"
+        learned = f"the label {earlier.property!r} of {whose}" if earlier.property else "links"
         raise InputError(
             f"the previous job learned {learned}, and this configuration describes another task; "
             f"process without previousDataProcessingJobId"
@@ -235,20 +242,28 @@ def _check_model_type(model_type: str | None) -> None:
 
 
 def _target(export: Export) -> str | None:
-    """The node type whose label is learned, None for link prediction. Raises InputError if there is more than
-    one task.
-    """
+    """The node type whose label is learned, None where edges are. Raises InputError if there is more than one task."""
     targets: dict[tuple[str | None, str, str, str | None], str] = {}
     for node in export.nodes:
         for label in node.labels:
             targets.setdefault((node.node_type, label.column, label.task, label.separator), label.place)
     for edge in export.edges:
         for label in edge.labels:
-            targets.setdefault((None, "", label.task, None), label.place)
+            column = label.column if _is_property(label) else ""
+            targets.setdefault((None, column, label.task, label.separator if column else None), label.place)
     if len(targets) > 1:
         first, second = list(targets.values())[:2]
         raise InputError(f"{second}: a job learns one thing, and {first} describes another")
     return next(iter(targets))[0] if targets else None
+
+
+def _learns_edges(export: Export) -> bool:
+    """Whether a property of edges is learned, rather than which edges there are."""
+    return any(_is_property(label) for edge in export.edges for label in edge.labels)
+
+
+def _is_property(label: LabelSpec) -> bool:
+    return label.task != "link_prediction"
 
 
 def _arrays(place: int, matrix: Matrix) -> dict[str, np.ndarray]:
@@ -264,7 +279,7 @@ def _arrays(place: int, matrix: Matrix) -> dict[str, np.ndarray]:
 def _info(graph: Graph, indexes: Iterable[NodeIndex]) -> dict[str, Any]:
     """What `info.pkl` holds; its keys are those that Neptune's toolkit and notebooks read."""
     task = graph.task
-    labelled = {} if task.node_type is None else {task.node_type: task}
+    labelled = {name: task for name in (task.node_type, task.edge_type) if name is not None}
     return {
         "node_id_map": Items((index.name, Items(_rows(index.ids))) for index in indexes),
         "label_map": {name: dict(enumerate(task.classes)) for name, task in labelled.items() if task.classes},

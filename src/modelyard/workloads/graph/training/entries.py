@@ -89,6 +89,30 @@ def link_tiers(graph: Graph) -> Tiers:
     }
 
 
+def edge_tiers(graph: Graph) -> Tiers:
+    """The tiers of an edge task."""
+    targets = int((graph.labels()["split"] == TRAIN).sum())
+    return {
+        TIERS[0]: [
+            entry("num-hidden", "int", 64, range=[32, 128], inc_strategy="power2"),
+            entry("num-epochs", "int", 200, range=[100, 200], inc_strategy="linear", inc_val=50),
+            entry("lr", "float", 0.01, range=[0.005, 0.02], inc_strategy="log"),
+        ],
+        TIERS[1]: [
+            entry("dropout", "float", 0.3, range=[0.0, 0.6], inc_strategy="linear"),
+            entry("layer-norm", "bool", True),
+        ],
+        TIERS[2]: [_batch_size(targets), _DEPTH],
+        FIXED: [
+            entry("concat-node-embed", "bool", False),
+            entry("use-self-loop", "bool", True),
+            entry("l2norm", "float", 1e-3),
+            entry("enable-early-stop", "bool", True),
+            entry("window-for-early-stop", "int", 80),
+        ],
+    }
+
+
 def extended(tiers: Tiers, tier: str, *entries: dict[str, Any]) -> Tiers:
     """The tiers with more entries at the end of one of them."""
     return {**tiers, tier: [*tiers[tier], *entries]}

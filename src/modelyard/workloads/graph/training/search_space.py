@@ -28,11 +28,16 @@ TEMPLATES = "hpo-configuration-templates"
 _TASKS = {
     "node_class": ("node_class",),
     "node_regression": ("node_regression",),
+    "edge_class": ("edge_class",),
+    "edge_regression": ("edge_regression",),
     "link_predict": ("link_predict", "link_prediction"),
 }
+_OF_CLASSES = ("acc", "acc_topk", "F1", "precision", "recall", "roc_auc")
 _METRICS = {
-    "node_class": ("acc", "acc_topk", "F1", "precision", "recall", "roc_auc"),
+    "node_class": _OF_CLASSES,
     "node_regression": ("mse",),
+    "edge_class": _OF_CLASSES,
+    "edge_regression": ("mse",),
     "link_predict": ("mrr",),
 }
 LOWER_IS_BETTER = frozenset({"mse"})
@@ -269,10 +274,10 @@ def _number(value: Any) -> bool:
 
 
 def default_metric(graph: Graph) -> str:
-    """AWS's default metric of a task: `acc`, or `F1` where one class has far more training nodes than another."""
+    """AWS's default metric of a task: `acc`, or `F1` where one class has far more training labels than another."""
     if graph.task.type == "link_predict":
         return "mrr"
-    if graph.task.type == "node_regression":
+    if graph.task.is_regression():
         return "mse"
     if graph.task.multilabel:
         return "roc_auc"
