@@ -112,98 +112,104 @@ def read_search_space(folder: Path, graph: Graph, model_name: str | None = None)
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path.name} is not JSON: {error}") from None
-    reader = _Reader(path.name, graph)
+    reader = Reader(path.name, graph)
     if model_name and document == default_configuration(graph):
         reader.check_model(model_name)
         document = default_configuration(graph, model_name)
     return reader.space(document, model_name)
 
 
-class _Reader:
+class Reader:
     """Checks one file. `place` is what messages call it."""
 
     def __init__(self, place: str, graph: Graph) -> None:
-        self._place = place
+        self.place = place
         self._graph = graph
 
     def space(self, document: Any, model_name: str | None) -> SearchSpace:
+        """The search space of a whole file."""
+        model = self.model(document)
+        name = model.get("model", model_name or next(registry.fitting(self._graph)))
+        self.check_model(name)
+        return SearchSpace(name, self._evaluation(model), self.parameters(name, model))
+
+    def model(self, document: Any) -> Mapping[str, Any]:
+        """The one model that a file describes, for the task of the graph."""
         models = document.get("models") if isinstance(document, dict) else None
         if not isinstance(models, list) or len(models) != 1 or not isinstance(models[0], dict):
             found = f"{len(models)} entries" if isinstance(models, list) else json.dumps(models)
-            raise self._error(f"'models' must be a list of exactly one object, not {found}")
-        model = models[0]
-        name = model.get("model", model_name or next(registry.fitting(self._graph)))
-        self.check_model(name)
-        task = self._graph.task.type
+            raise self.error(f"'models' must be a list of exactly one object, not {found}")
+        model, task = models[0], self._graph.task.type
         if model.get("task_type", task) not in _TASKS[task]:
-            raise self._error(
+            raise self.error(
                 f"task_type {model['task_type']!r} does not fit the processed graph, whose task is {task!r}"
             )
-        return SearchSpace(name, self._evaluation(model), self._parameters(name, model))
+        return model
 
     def check_model(self, name: str) -> None:
         """InputError if there is no such model, or if it cannot learn from the graph."""
         if name not in registry.NAMES:
-            raise self._error(f"model {name!r} is not known; there are {', '.join(registry.NAMES)}")
+            raise self.error(f"model {name!r} is not known; there are {', '.join(registry.NAMES)}")
         if reason := registry.model_class(name).fits(self._graph):
-            raise self._error(f"model {name!r} {reason}; use one of {', '.join(registry.fitting(self._graph))}")
+            raise self.error(f"model {name!r} {reason}; use one of {', '.join(registry.fitting(self._graph))}")
 
     def _evaluation(self, model: Mapping[str, Any]) -> dict[str, Any]:
         described = model.get("eval_metric", {"metric": default_metric(self._graph)})
         metric = described.get("metric") if isinstance(described, dict) else described
         allowed = _METRICS[self._graph.task.type]
         if metric not in allowed:
-            raise self._error(f"eval_metric {metric!r} does not fit the task; use one of {', '.join(allowed)}")
+            raise self.error(f"eval_metric {metric!r} does not fit the task; use one of {', '.join(allowed)}")
         topk = described.get("topk", 1)
         if not isinstance(topk, int) or isinstance(topk, bool) or topk < 1:
-            raise self._error(f"eval_metric: topk must be an integer of at least 1, not {topk!r}")
+            raise self.error(f"eval_metric: topk must be an integer of at least 1, not {topk!r}")
         frequency = model.get("eval_frequency", {"type": _FREQUENCIES[0], "value": 1})
         every, value = frequency, None
         if isinstance(frequency, dict):
             every, value = frequency.get("type"), frequency.get("value")
         if every not in _FREQUENCIES:
-            raise self._error(f"eval_frequency: type must be one of {', '.join(_FREQUENCIES)}, not {every!r}")
+            raise self.error(f"eval_frequency: type must be one of {', '.join(_FREQUENCIES)}, not {every!r}")
         if value is None or not _number(value) or value <= 0 or (every == _FREQUENCIES[2] and value > 1):
             bounds = "above 0 and at most 1" if every == _FREQUENCIES[2] else "above 0"
-            raise self._error(f"eval_frequency: value must be a number {bounds}, not {value!r}")
+            raise self.error(f"eval_frequency: value must be a number {bounds}, not {value!r}")
         return {"metric": metric, "topk": topk, "every": every, "value": value}
 
-    def _parameters(self, model_name: str, model: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    def parameters(self, model_name: str, model: Mapping[str, Any]) -> tuple[Parameter, ...]:
+        """The entries of all tiers."""
         parameters: dict[str, Parameter] = {}
         for tier in (*TIERS, FIXED):
             entries = model.get(tier)
             if not isinstance(entries, list):
-                raise self._error(f"{tier!r} must be a list (it may be empty), not {entries!r}")
+                raise self.error(f"{tier!r} must be a list (it may be empty), not {entries!r}")
             for entry in entries:
                 parameter = self._parameter(model_name, entry, tier)
                 if parameter.name in parameters:
                     first = parameters[parameter.name].tier
-                    raise self._error(f"{parameter.name!r} stands in {first!r} and again in {tier!r}; keep one")
+                    raise self.error(f"{parameter.name!r} stands in {first!r} and again in {tier!r}; keep one")
                 parameters[parameter.name] = parameter
         return tuple(parameters.values())
 
     def _parameter(self, model: str, entry: Any, tier: str) -> Parameter:
         name = entry.get("param") if isinstance(entry, dict) else None
         if not isinstance(name, str):
-            raise self._error(f"an entry of {tier!r} must be an object with 'param', not {json.dumps(entry)}")
+            raise self.error(f"an entry of {tier!r} must be an object with 'param', not {json.dumps(entry)}")
         default = entry.get("default")
         choice = None if tier == FIXED else self._choice(name, entry, tier)
         if default is None and tier != TIERS[0]:
-            raise self._error(f"{name!r} in {tier!r} needs a 'default', which holds whenever it is not tuned")
+            raise self.error(f"{name!r} in {tier!r} needs a 'default', which holds whenever it is not tuned")
         if choice is None and default is None:
-            raise self._error(f"{name!r} in {tier!r} needs a 'range', 'options' or 'default'")
+            raise self.error(f"{name!r} in {tier!r} needs a 'range', 'options' or 'default'")
         for value in [*_ends(choice), *([default] if default is not None else [])]:
-            self._check_value(model, name, value, tier)
+            self.check_value(model, name, value, tier)
         return Parameter(name, tier, default, choice)
 
     def _choice(self, name: str, entry: Mapping[str, Any], tier: str) -> Choice | None:
         kind = entry.get("type")
         if kind not in ("bool", "int", "float"):
-            raise self._error(f"{name!r} in {tier!r}: 'type' must be bool, int or float, not {kind!r}")
+            raise self.error(f"{name!r} in {tier!r}: 'type' must be bool, int or float, not {kind!r}")
         if "options" in entry:
             options = entry["options"]
             if not isinstance(options, list) or not options:
-                raise self._error(
+                raise self.error(
                     f"{name!r} in {tier!r}: 'options' must be a list with something in it, not {options!r}"
                 )
             return Options(tuple({json.dumps(option): option for option in options}.values()))
@@ -215,24 +221,24 @@ class _Reader:
         ends, how = entry["range"], entry.get("inc_strategy", "linear")
         where = f"{name!r} in {tier!r}"
         if not isinstance(ends, list) or len(ends) != 2 or not all(map(_number, ends)) or ends[0] > ends[1]:
-            raise self._error(f"{where}: 'range' must be [lowest, highest], not {json.dumps(ends)}")
+            raise self.error(f"{where}: 'range' must be [lowest, highest], not {json.dumps(ends)}")
         if how not in ("log", "linear", "power2"):
-            raise self._error(f"{where}: 'inc_strategy' must be log, linear or power2, not {how!r}")
+            raise self.error(f"{where}: 'inc_strategy' must be log, linear or power2, not {how!r}")
         if how != "linear" and ends[0] <= 0:
-            raise self._error(f"{where}: inc_strategy {how!r} needs a range above 0, not {json.dumps(ends)}")
+            raise self.error(f"{where}: inc_strategy {how!r} needs a range above 0, not {json.dumps(ends)}")
         integer = entry["type"] == "int"
         if integer and any(end != int(end) for end in ends):
-            raise self._error(f"{where}: the range of an int must be integers, not {json.dumps(ends)}")
+            raise self.error(f"{where}: the range of an int must be integers, not {json.dumps(ends)}")
         factor = self._factor(entry, where)
         low, high = ends[0] * factor, ends[1] * factor
         if how == "power2":
             first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
             if first > last:
-                raise self._error(f"{where}: no power of 2 lies in the range {json.dumps(ends)}")
+                raise self.error(f"{where}: no power of 2 lies in the range {json.dumps(ends)}")
             return Options(tuple(2**power if power >= 0 else 2.0**power for power in range(first, last + 1)))
         step = entry.get("inc_val")
         if step is not None and (not _number(step) or step <= 0 or (integer and step != int(step))):
-            raise self._error(f"{where}: 'inc_val' must be a number above 0 (an integer for an int), not {step!r}")
+            raise self.error(f"{where}: 'inc_val' must be a number above 0 (an integer for an int), not {step!r}")
         if how == "log":
             return Range(low, high, integer, log=True)
         if step is not None:
@@ -249,18 +255,20 @@ class _Reader:
         for key, count in counts.items():
             if key in entry:
                 if entry[key] not in _UNITS:
-                    raise self._error(f"{where}: {key!r} must be one of {', '.join(_UNITS)}, not {entry[key]!r}")
+                    raise self.error(f"{where}: {key!r} must be one of {', '.join(_UNITS)}, not {entry[key]!r}")
                 factor *= max(1, count // _UNITS[entry[key]])
         return factor
 
-    def _check_value(self, model: str, name: str, value: Any, tier: str) -> None:
+    def check_value(self, model: str, name: str, value: Any, tier: str) -> None:
+        """InputError if the model takes no hyperparameter of the name, or not with this value."""
         try:
             Hyperparameters.from_names({name: value}, model)
         except InputError as error:
-            raise self._error(f"{tier!r}: {error}") from None
+            raise self.error(f"{tier!r}: {error}") from None
 
-    def _error(self, message: str) -> InputError:
-        return InputError(f"{self._place}: {message}")
+    def error(self, message: str) -> InputError:
+        """An error that names the file."""
+        return InputError(f"{self.place}: {message}")
 
 
 def _ends(choice: Choice | None) -> Sequence[Any]:

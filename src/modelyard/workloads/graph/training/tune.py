@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from modelyard import atomic
@@ -27,13 +27,8 @@ from modelyard.workloads.graph.models.gnn import GNN
 from modelyard.workloads.graph.models.registry import model_class
 from modelyard.workloads.graph.training.adjacency import adjacency_path, build_adjacency
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
-from modelyard.workloads.graph.training.search_space import (
-    LOWER_IS_BETTER,
-    Options,
-    Parameter,
-    SearchSpace,
-    read_search_space,
-)
+from modelyard.workloads.graph.training.search_space import LOWER_IS_BETTER, SearchSpace, read_search_space
+from modelyard.workloads.graph.training.suggestions import as_suggested, as_value, distribution
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
@@ -175,7 +170,7 @@ class Search:
 
         That is the earlier job's best setting, else the defaults; None where neither lies in the search space.
         """
-        defaults = {parameter.name: _as_suggested(parameter, parameter.default) for parameter in self._tuned}
+        defaults = {parameter.name: as_suggested(parameter, parameter.default) for parameter in self._tuned}
         earlier = self._earlier()
         for trial in earlier:
             parameters = self._suggested(trial)
@@ -201,11 +196,11 @@ class Search:
     def _suggested(self, trial: Mapping[str, Any]) -> dict[str, Any] | None:
         """An earlier trial's tuned values, as Optuna would know them; None if the search space has no place for one."""
         given = trial["hyperparameters"]
-        found = {one.name: _as_suggested(one, given.get(one.name)) for one in self._tuned}
+        found = {one.name: as_suggested(one, given.get(one.name)) for one in self._tuned}
         return found if all(value is not None for value in found.values()) else None
 
     def _distributions(self) -> dict[str, BaseDistribution]:
-        return {parameter.name: _distribution(parameter) for parameter in self._tuned}
+        return {parameter.name: distribution(parameter) for parameter in self._tuned}
 
     def _start(self, number: int, first: Mapping[str, Any] | None, selector: selectors.BaseSelector) -> None:
         """Asks for a setting and has a worker try it.
@@ -218,7 +213,7 @@ class Search:
         seed = (self._seed * _SEEDS + number) % _SEED_LIMIT
         self._study.sampler = sampler(seed)
         asked = self._study.ask(self._distributions())
-        tuned = {one.name: _as_value(one, asked.params[one.name]) for one in self._tuned}
+        tuned = {one.name: as_value(one, asked.params[one.name]) for one in self._tuned}
         hyperparameters = Hyperparameters.from_names({**self._constant, **tuned}, self._space.model)
         trial = Trial(number, self._space.model, dict(asked.params), hyperparameters.names(self._space.model), seed)
         self._prepare(trial.model, hyperparameters.use_self_loop)
@@ -381,40 +376,6 @@ def sampler(seed: int) -> optuna.samplers.BaseSampler:
 def pruner() -> optuna.pruners.BasePruner:
     """Gives up a trial whose best evaluation is below the median of the others' at the same step."""
     return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_PRUNED, n_warmup_steps=_WARMUP_EVALUATIONS)
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    """Optuna's form of a choice. Options are numbered, since they may be lists."""
-    choice = parameter.choice
-    if isinstance(choice, Options):
-        if _ordered(choice):
-            return IntDistribution(0, len(choice.values) - 1)
-        return CategoricalDistribution(range(len(choice.values)))
-    assert choice is not None
-    if choice.integer:
-        return IntDistribution(int(choice.low), int(choice.high), log=choice.log, step=int(choice.step or 1))
-    return FloatDistribution(choice.low, choice.high, log=choice.log, step=choice.step)
-
-
-def _ordered(options: Options) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in options.values)
-
-
-def _as_value(parameter: Parameter, suggested: Any) -> Any:
-    """The hyperparameter's value for what Optuna suggested."""
-    return parameter.choice.values[suggested] if isinstance(parameter.choice, Options) else suggested
-
-
-def _as_suggested(parameter: Parameter, value: Any) -> Any:
-    """What Optuna would have to suggest for a value; None if it never would."""
-    if value is None or parameter.choice is None:
-        return None
-    if isinstance(parameter.choice, Options):
-        values = [json.dumps(one) for one in parameter.choice.values]
-        return values.index(json.dumps(value)) if json.dumps(value) in values else None
-    low, high, step = parameter.choice.low, parameter.choice.high, parameter.choice.step
-    on_step = step is None or abs((value - low) / step - round((value - low) / step)) < 1e-9
-    return value if low <= value <= high and on_step else None
 
 
 def _write(path: Path, document: Any) -> None:
