@@ -20,7 +20,8 @@ MAX_TAGS = 400_000
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
-_CONTROL = re.compile(r"[\r\x00-\x08\x0b\x0c\x0e-\x1f]")
+_SPECIAL = re.compile(r'[&<>"\r\x00-\x08\x0b\x0c\x0e-\x1f]')
+_REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 _ROOTS = {
     "CreateMultipartUploadOutput": "InitiateMultipartUploadResult",
@@ -186,8 +187,7 @@ def _encode(document: str) -> bytes:
 
 def escape(text: str) -> str:
     """Text as XML holds it. As S3 does, control characters are written as references, though XML 1.0 knows none."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-    return _CONTROL.sub(lambda found: f"&#{ord(found[0])};", text) if _CONTROL.search(text) else text
+    return _SPECIAL.sub(lambda found: _REFERENCES.get(found[0]) or f"&#{ord(found[0])};", text)
 
 
 def element(name: str, text: str) -> str:
