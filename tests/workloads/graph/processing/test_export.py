@@ -138,7 +138,11 @@ def featured(kind: str, **options: Any) -> dict[str, Any]:
         ({"nodes": []}, "graph.nodes: is empty, but every type of nodes needs a file"),
         ({"nodes": {}}, "graph.nodes: must be a list of objects, not an object"),
         ({"nodes": ["x"]}, "graph.nodes[0]: must be an object, not a string"),
-        ({"rdfs": []}, "graph: RDF exports are not served"),
+        ({"rdfs": {}}, "graph.rdfs: must be a list of objects, not an object"),
+        ({"nodes": [NODE], "rdfs": [{"file_name": "nodes/p.csv"}]}, "graph.rdfs: statements and files of nodes and"),
+        ({"rdfs": [{"file_name": "../a.nt"}]}, "graph.rdfs[0].file_name: '../a.nt' is not a path within"),
+        ({"rdfs": [{"file_name": "a.nt", "label": []}]}, "graph.rdfs[0].file_name: the export has no file 'a.nt'"),
+        ({"rdfs": [{"file_name": "a.nt", "label": {"targets": []}}]}, "graph.rdfs[0].label.task_type: must be a str"),
         ([{"feat_type": "node"}], "graph[0]: the v1.0 form is not served; export again with version v2.0"),
         ({"nodes": [{**NODE, "file_name": "nodes/no.csv"}]}, "graph.nodes[0].file_name: the export has no file"),
         ({"nodes": [{**NODE, "file_name": 7}]}, "graph.nodes[0].file_name: must be a string"),
@@ -220,8 +224,8 @@ def test_a_configuration_that_is_no_object(tmp_path: Path, data: bytes, message:
         read_export(tmp_path)
 
 
-def test_a_sparql_export_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="RDF exports are not served"):
+def test_a_sparql_export_needs_statements(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="an export of RDF needs a file of statements"):
         read_export(write(tmp_path, FILES, [NODE], query_engine="sparql"))
 
 

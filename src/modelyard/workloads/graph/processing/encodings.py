@@ -109,6 +109,11 @@ class Encodings:
         return from_document(encoder)
 
 
+def encoded_names(folder: Path, owner: Owner) -> list[str]:
+    """The features that a job asked for, in their order, those that were left out included."""
+    return [name for other, name in _read(folder / FILE) if other == owner]
+
+
 def _parse(spec: FeatureSpec, column: pl.Series) -> Column:
     try:
         return parse(spec, column)

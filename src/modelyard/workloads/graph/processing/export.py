@@ -95,13 +95,53 @@ class EdgeFile:
 
 
 @dataclass(frozen=True)
+class RdfTarget:
+    """What is to be learned of statements: a `predicate` of the nodes of a class, or links.
+
+    Links are all edges, unless `subject`, `predicate` and `object` are all given: then those of a predicate between
+    nodes of two classes.
+    """
+
+    task: str
+    split_rate: tuple[float, float, float]
+    node: str = ""
+    predicate: str = ""
+    subject: str = ""
+    object: str = ""
+    place: str = field(default="", compare=False)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it names."""
+        if self.task != "link_prediction":
+            return (self.node,)
+        return (self.subject, self.object) if self.subject and self.predicate and self.object else ()
+
+    def asks_links(self, source: str, relation: str, dest: str) -> bool:
+        """Whether edges of a type are to be predicted."""
+        if self.task != "link_prediction":
+            return False
+        return not self.classes or (source, relation, dest) == (self.subject, self.predicate, self.object)
+
+
+@dataclass(frozen=True)
+class StatementFile:
+    """One file of RDF statements, and what is to be learned of all of them."""
+
+    file_name: str
+    targets: tuple[RdfTarget, ...]
+    place: str
+
+
+@dataclass(frozen=True)
 class Export:
-    """An export: its folder and what its configuration says."""
+    """An export: its folder and what its configuration says. An RDF export has `statements` alone."""
 
     folder: Path
     nodes: tuple[NodeFile, ...]
     edges: tuple[EdgeFile, ...]
     warnings: tuple[str, ...]
+    statements: tuple[StatementFile, ...] = ()
 
     def path(self, name: str, place: str) -> Path:
         """The file `name`; if it does not exist, the one whose name is percent-encoded or decoded.
@@ -125,12 +165,17 @@ def read_export(folder: Path, name: str = CONFIGURATION) -> Export:
     graphs = _graphs(document, reader)
     nodes = [reader.node_file(o, p) for g, at in graphs for o, p in reader.objects(g, "nodes", at)]
     edges = [reader.edge_file(o, p) for g, at in graphs for o, p in reader.objects(g, "edges", at)]
+    statements = [reader.statement_file(o, p) for g, at in graphs for o, p in reader.objects(g, "rdfs", at)]
     for holder in (document, *(graph for graph, _ in graphs)):
         reader.warnings += [str(w)[:500] for w in holder.get("warnings") or ()]
-    if not nodes:
+    if statements and (nodes or edges):
+        raise InputError(f"{name}, graph.rdfs: statements and files of nodes and edges cannot be mixed")
+    if not nodes and not statements:
         raise InputError(f"{name}, graph.nodes: is empty, but every type of nodes needs a file that lists them")
-    export = Export(folder, tuple(nodes), tuple(edges), tuple(dict.fromkeys(reader.warnings)))
+    export = Export(folder, tuple(nodes), tuple(edges), tuple(dict.fromkeys(reader.warnings)), tuple(statements))
     _check_types(export)
+    for one in statements:
+        export.path(one.file_name, f"{one.place}.file_name")
     files: list[NodeFile | EdgeFile] = [*nodes, *edges]
     for file in files:
         export.path(file.file_name, f"{file.place}.file_name")
@@ -189,11 +234,11 @@ def _graphs(document: dict[str, Any], reader: "_Reader") -> list[tuple[dict[str,
     else:
         raise InputError(f"graph: must be an object with nodes and edges, not {_kind(graph)}")
     for part, place in graphs:
-        if "rdfs" in part or document.get("query_engine") == "sparql":
-            raise InputError(f"{place}: RDF exports are not served; export the graph as a property graph")
+        if document.get("query_engine") == "sparql" and not part.get("rdfs"):
+            raise InputError(f"{place}.rdfs: is empty, but an export of RDF needs a file of statements")
         if part.keys() & {"feat_type", "edge_spec_type", "label_type", "file_name"}:
             raise InputError(f"{place}: the v1.0 form is not served; export again with version v2.0")
-        reader.warn_unknown(part, {"nodes", "edges", "warnings"}, place)
+        reader.warn_unknown(part, {"nodes", "edges", "rdfs", "warnings"}, place)
     return graphs
 
 
@@ -261,6 +306,28 @@ class _Reader:
             labels=tuple(self.label(o, p, edges=True) for o, p in self.objects(value, "labels", place)),
             place=place,
         )
+
+    def statement_file(self, value: dict[str, Any], place: str) -> StatementFile:
+        self.warn_unknown(value, {"file_name", "label"}, place)
+        label, targets = value.get("label") or {}, []
+        if not isinstance(label, dict):
+            raise InputError(f"{place}.label: must be an object, not {_kind(label)}")
+        self.warn_unknown(label, {"task_type", "targets"}, f"{place}.label")
+        if label:
+            tasks = ("classification", "regression", "link_prediction")
+            task = _one_of(_text(label.get("task_type"), f"{place}.label.task_type"), tasks, f"{place}.label.task_type")
+            targets = [self.target(o, task, p) for o, p in self.objects(label, "targets", f"{place}.label")]
+        return StatementFile(_text(value.get("file_name"), f"{place}.file_name"), tuple(targets), place)
+
+    def target(self, value: dict[str, Any], task: str, place: str) -> RdfTarget:
+        links = task == "link_prediction"
+        members = ("subject", "predicate", "object") if links else ("node", "predicate")
+        self.warn_unknown(value, {*members, "split_rate"}, place)
+        given = {name: _text(value[name], f"{place}.{name}") for name in members if value.get(name) not in (None, "")}
+        if not links and "node" not in given:
+            raise InputError(f"{place}.node: must name the class whose nodes have what is learned")
+        default, rate = (0.9, 0.05, 0.05) if links else (0.9, 0.1, 0.0), value.get("split_rate")
+        return RdfTarget(task, default if rate is None else _rate(rate, f"{place}.split_rate"), **given, place=place)
 
     def features(self, holder: dict[str, Any], place: str) -> tuple[FeatureSpec, ...]:
         specs = tuple(self.feature(o, p) for o, p in self.objects(holder, "features", place))

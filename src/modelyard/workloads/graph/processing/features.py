@@ -114,8 +114,11 @@ def concat(pieces: Sequence[Column]) -> Column:
 def parse(spec: FeatureSpec, cells: pl.Series, width: int = 0) -> Column:
     """The values of text cells as the feature's type wants them. Raises BadCell at the first that is none.
 
-    `width` is the length of the vectors that went before, 0 if there were none.
+    `width` is the length of the vectors that went before, 0 if there were none. The option `set` is what stands
+    between several values that have no order.
     """
+    if "set" in spec.options:
+        cells = one_value(spec.type, cells, spec.options["set"])
     if spec.type in ("numerical", "bucket_numerical"):
         separator = spec.options.get("separator")
         numbers = parse_vectors(cells, separator, width) if separator else parse_numbers(cells)[:, None]
@@ -176,14 +179,30 @@ def parse_dates(cells: pl.Series) -> pl.Series:
     return dates
 
 
+def one_value(kind: str, cells: pl.Series, between: str) -> pl.Series:
+    """Cells in which a set of values has become one: the mean of numbers, the first of dates, texts in one.
+
+    A category stays a set. Raises BadCell at what is no number.
+    """
+    several = cells.str.contains(between, literal=True)
+    if kind in ("auto", "category") or not several.any():
+        return cells
+    rows, sets = several.arg_true(), cells.filter(several).str.split(between)
+    if kind in ("numerical", "bucket_numerical"):
+        return cells.scatter(rows, _means(rows, sets))
+    return cells.scatter(rows, sets.list.min() if kind == "datetime" else sets.list.join(" "))
+
+
 def infer(spec: FeatureSpec, cells: pl.Series) -> FeatureSpec:
     """What `auto` means for these values, as a feature of another type. Raises NoValues where it means none."""
+    if "set" in spec.options:
+        return _infer_set(spec, cells, spec.options["set"])
     values = cells.str.strip_chars()
     values = values.filter(values != "")
     if values.is_empty():
         raise NoValues("has no values")
-    separator = spec.options.get("separator") or (";" if values.str.contains(";", literal=True).any() else None)
-    if separator:
+    separator = spec.options.get("separator", ";" if values.str.contains(";", literal=True).any() else None)
+    if separator is not None:
         return _infer_many(spec, cells, values, separator)
     distinct = values.n_unique()
     if _can(parse_numbers, values):
@@ -220,6 +239,25 @@ def _can(parser: Callable[[pl.Series], object], values: pl.Series) -> bool:
     except BadCell:
         return False
     return True
+
+
+def _infer_set(spec: FeatureSpec, cells: pl.Series, between: str) -> FeatureSpec:
+    """What the values of sets are, one by one; within them nothing separates."""
+    options = {key: value for key, value in spec.options.items() if key != "set"}
+    found = infer(replace(spec, options={**options, "separator": None}), cells.str.split(between).explode())
+    kept = {"separator": between} if found.type == "category" else {}
+    return replace(found, options={**found.options, **kept, "set": between})
+
+
+def _means(rows: pl.Series, sets: pl.Series) -> pl.Series:
+    """The mean of the numbers of each cell, as text."""
+    values = pl.DataFrame({"row": rows, "value": sets}).explode("value")
+    try:
+        numbers = pl.Series("number", parse_numbers(values["value"]))
+    except BadCell as error:
+        raise BadCell(int(values["row"][error.row]), f"holds a value that {error.reason}") from None
+    means = values.with_columns(numbers).group_by("row", maintain_order=True).agg(pl.col("number").mean())
+    return means["number"].cast(pl.String)
 
 
 def _infer_many(spec: FeatureSpec, cells: pl.Series, values: pl.Series, separator: str) -> FeatureSpec:

@@ -40,6 +40,7 @@ from modelyard.workloads.graph.processing.export import CONFIGURATION, Export, L
 from modelyard.workloads.graph.processing.labels import Labels, read_labels
 from modelyard.workloads.graph.processing.links import Links, split_links
 from modelyard.workloads.graph.processing.nodes import NodeIndex, Nodes, read_nodes
+from modelyard.workloads.graph.processing.rdf import property_graph
 from modelyard.workloads.graph.recommendation import recommend
 from modelyard.workloads.graph.training.search_space import TEMPLATES, default_configuration
 
@@ -56,7 +57,8 @@ def run(context: Context) -> Mapping[str, Any]:
     _check_model_type(context.parameters.get("model_type"))
     name = context.parameters.get("configuration") or CONFIGURATION
     export = read_export(context.inputs["export"], name)
-    graph, result = Processing(context, export).run()
+    with property_graph(export, context) as described:
+        graph, result = Processing(context, described).run()
     shutil.copyfile(export.path(name, "configFileName"), context.output / CONFIGURATION)
     _write_search_spaces(graph, context.output)
     recommend(graph, context.output)
