@@ -12,6 +12,10 @@ from modelyard.workloads.graph.training.entries import Tiers
 
 _CLASSES = {
     "rgcn": "modelyard.workloads.graph.models.rgcn:RGCN",
+    "gcn": "modelyard.workloads.graph.models.gcn:GCN",
+    "sage": "modelyard.workloads.graph.models.sage:SAGE",
+    "gat": "modelyard.workloads.graph.models.gat:GAT",
+    "hgt": "modelyard.workloads.graph.models.hgt:HGT",
 }
 
 NAMES = tuple(_CLASSES)
