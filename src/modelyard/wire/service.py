@@ -79,8 +79,9 @@ class Service:
 
     `faults` translates an exception that a handler raised, None leaves it an internal error. `invalid` words the
     service's answer to values that its model refuses. `lenient` reads sloppy clients' values (`rest.RequestParser`).
-    `any_text` names the shapes to whose patterns, lengths and enums the service itself does not hold. `headers` go out
-    with every answer of an operation.
+    `any_text` names the shapes to whose patterns, lengths and enums the service itself does not hold. `verify` raises a
+    Fault for a document that is not what its headers announce, of operations that have checksums. `headers` go out with
+    every answer of an operation.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Service:
         invalid: Callable[[Sequence[Violation]], Fault] | None = None,
         lenient: bool = False,
         any_text: Collection[str] = (),
+        verify: Callable[[Headers, bytes], None] | None = None,
     ) -> None:
         """Load the model; raises `ValueError` for a handler whose operation the service does not have."""
         self.name = name
@@ -102,6 +104,7 @@ class Service:
         self.faults = faults
         self.invalid = invalid or self._invalid
         self.lenient = lenient
+        self.verify = verify
         self.id_headers = errors.id_headers(self.model)
         self.headers: Headers = []
         self.constraints = Constraints(any_text)
@@ -155,6 +158,8 @@ class Served:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The checked input and the unknown members of the body; raises `Fault`."""
         parser = self.parser or self.compile()
+        if self.service.verify is not None and isinstance(body, bytes) and self.model.http_checksum:
+            self.service.verify(headers, body)
         try:
             values, extra = parser.parse(labels, query, headers, body)
         except Malformed as error:

@@ -363,6 +363,20 @@ class TestDelete:
         assert [(one["Key"], one["Code"]) for one in answer["Errors"]] == [("a//b", "InvalidArgument")]
         assert "Contents" not in client.list_objects_v2(Bucket="films")
 
+    @pytest.mark.parametrize(
+        ("name", "digest"),
+        [("content-md5", b"0" * 16), ("x-amz-checksum-crc32", b"0000"), ("x-amz-checksum-sha256", b"0" * 32)],
+    )
+    def test_none_where_the_list_is_not_what_its_headers_say(
+        self, client: Any, door: Door, send: Send, name: str, digest: bytes
+    ) -> None:
+        client.put_object(**FILM, Body=b"")
+        body = f"<Delete><Object><Key>{FILM['Key']}</Key></Object></Delete>".encode()
+        headers = {**AUTHORIZATION, name: encode(digest)}
+        status, _, error = send(door.app, "POST", "/films?delete", body, headers)
+        assert (status, b"<Code>BadDigest</Code>" in error) == (400, True)
+        assert client.head_object(**FILM)["ContentLength"] == 0
+
     def test_quietly(self, client: Any) -> None:
         answer = client.delete_objects(Bucket="films", Delete={"Objects": [{"Key": "a"}], "Quiet": True})
         assert "Deleted" not in answer

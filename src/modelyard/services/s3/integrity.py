@@ -7,13 +7,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from modelyard.storage.digests import ALGORITHMS, decode, encode
+from modelyard.storage.digests import ALGORITHMS, Digests, decode, encode
 from modelyard.wire.errors import Fault
-from modelyard.wire.streams import Body
+from modelyard.wire.streams import Body, Headers
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _PREFIX = "x-amz-checksum-"
 _MEMBERS = {f"Checksum{name}": name for name in ALGORITHMS}
+_HEADERS = {b"content-md5": "ContentMD5"} | {
+    (_PREFIX + name).lower().encode(): f"Checksum{name}" for name in ALGORITHMS
+}
 _READ = frozenset({b"x-amz-trailer", b"x-amz-content-sha256"})
 
 
@@ -42,15 +45,8 @@ class Integrity:
             message = "The provided 'x-amz-content-sha256' header does not match what was computed."
             members = {"ClientComputedContentSHA256": self._signed, "S3ComputedContentSHA256": digests["SHA256"].hex()}
             raise Fault("XAmzContentSHA256Mismatch", message, members)
-        if self._md5 is not None and digests["MD5"] != self._md5:
-            message = "The Content-MD5 you specified did not match what we received."
-            members = {"ExpectedDigest": encode(self._md5), "CalculatedDigest": encode(digests["MD5"])}
-            raise Fault("BadDigest", message, members)
-        sums = {algorithm: encode(digests[algorithm]) for algorithm in self._wanted}
-        for algorithm, sum in {**self._sums, **self._trailers()}.items():
-            if sums[algorithm] != sum:
-                raise mismatch(algorithm, sum, sums[algorithm])
-        return sums
+        _check(digests, self._md5, {**self._sums, **self._trailers()})
+        return {algorithm: encode(digests[algorithm]) for algorithm in self._wanted}
 
     def _trailers(self) -> dict[str, str]:
         sums = {}
@@ -60,6 +56,26 @@ class Integrity:
                 raise Fault("MalformedTrailerError", f"The trailer {_PREFIX}{algorithm.lower()} did not come")
             sums[algorithm] = _valid(algorithm, sum)
         return sums
+
+
+def check_document(headers: Headers, body: bytes) -> None:
+    """A Fault for a document that has another MD5 or another checksum than its headers say."""
+    request = {_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in _HEADERS}
+    md5, sums = _md5(request), announced(request)
+    if md5 is not None or sums:
+        digests = Digests(sums)
+        digests.update(body)
+        _check(digests.digests(), md5, sums)
+
+
+def _check(digests: Mapping[str, bytes], md5: bytes | None, sums: Mapping[str, str]) -> None:
+    if md5 is not None and digests["MD5"] != md5:
+        message = "The Content-MD5 you specified did not match what we received."
+        members = {"ExpectedDigest": encode(md5), "CalculatedDigest": encode(digests["MD5"])}
+        raise Fault("BadDigest", message, members)
+    for algorithm, sum in sums.items():
+        if (calculated := encode(digests[algorithm])) != sum:
+            raise mismatch(algorithm, sum, calculated)
 
 
 def announced(request: Mapping[str, Any]) -> dict[str, str]:

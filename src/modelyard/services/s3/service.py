@@ -3,6 +3,7 @@
 from modelyard.services.s3.backend import Backend
 from modelyard.services.s3.buckets import BucketResource
 from modelyard.services.s3.faults import fault_of
+from modelyard.services.s3.integrity import check_document
 from modelyard.services.s3.listing import ListingResource
 from modelyard.services.s3.objects import ObjectResource
 from modelyard.services.s3.uploads import UploadResource
@@ -38,4 +39,5 @@ def s3(backend: Backend) -> Service:
         "list_parts": uploads.list_parts,
         "list_multipart_uploads": uploads.list,
     }
-    return Service("s3", handlers, faults=fault_of, any_text=("ChecksumMode",))  # AWS's SDK for C++ says "enabled"
+    relaxed = ("ChecksumMode",)  # AWS's SDK for C++ says "enabled"
+    return Service("s3", handlers, faults=fault_of, any_text=relaxed, verify=check_document)
