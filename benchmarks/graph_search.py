@@ -21,9 +21,10 @@ from rounds import Bar, Report, main
 from torch.nn import functional
 
 from modelyard.workloads.graph.data import TRAIN, VALID, read_graph
+from modelyard.workloads.graph.training.evaluation import EarlyStop, Evaluation, Score
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.search_space import read_search_space
-from modelyard.workloads.graph.training.train import EarlyStop, Evaluation, Score, fit
+from modelyard.workloads.graph.training.train import fit
 from modelyard.workloads.graph.training.tune import pruner, sampler
 
 Train = Callable[[Hyperparameters, int, Callable[[float], None]], None]

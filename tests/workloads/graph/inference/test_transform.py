@@ -20,9 +20,10 @@ from modelyard.workloads.graph.inference.transform import on_graph, run
 from modelyard.workloads.graph.models.distmult import DistMult
 from modelyard.workloads.graph.training.adjacency import build_adjacency, decide_relations
 from modelyard.workloads.graph.training.checkpoint import read_checkpoint, write_checkpoint
+from modelyard.workloads.graph.training.evaluation import Evaluation
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.tensors import graph_tensors
-from modelyard.workloads.graph.training.train import Evaluation, fit
+from modelyard.workloads.graph.training.train import fit
 from modelyard.workloads.graph.training.trained_on import write_trained_on
 
 Communities = Callable[..., Any]

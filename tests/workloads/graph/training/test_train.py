@@ -12,10 +12,11 @@ from modelyard.runner.context import InputError
 from modelyard.workloads.graph.data import TEST, Graph, Task
 from modelyard.workloads.graph.training.adjacency import build_adjacency, decide_relations
 from modelyard.workloads.graph.training.checkpoint import read_checkpoint, write_checkpoint
+from modelyard.workloads.graph.training.evaluation import EarlyStop, Evaluation, Score
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.objectives import objective_for
 from modelyard.workloads.graph.training.tensors import graph_tensors
-from modelyard.workloads.graph.training.train import EarlyStop, Evaluation, Score, fit
+from modelyard.workloads.graph.training.train import fit
 
 CPU = torch.device("cpu")
 QUICK = Hyperparameters(num_hidden=16, lr=0.02, num_epochs=30, enable_early_stop=False, batch_size=10_000)
