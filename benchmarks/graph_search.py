@@ -23,7 +23,7 @@ from torch.nn import functional
 from modelyard.workloads.graph.data import TRAIN, VALID, read_graph
 from modelyard.workloads.graph.training.evaluation import EarlyStop, Evaluation, Score
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
-from modelyard.workloads.graph.training.search_space import read_search_space
+from modelyard.workloads.graph.training.search_space import read_search_spaces
 from modelyard.workloads.graph.training.train import fit
 from modelyard.workloads.graph.training.tune import pruner, sampler
 
@@ -35,7 +35,7 @@ class Scripts:
 
     def __init__(self, folder: Path) -> None:
         self.cora = Cora(read_graph(folder))
-        self.constant = read_search_space(folder, self.cora.graph).constant(8)
+        self.constant = read_search_spaces(folder, self.cora.graph)[0].constant(8)
 
     def serial(self, settings: Hyperparameters, seed: int, report: Callable[[float], None]) -> None:
         """Modelyard's own training."""

@@ -13,7 +13,7 @@ from modelyard.workloads.graph.training.search_space import (
     Range,
     SearchSpace,
     default_configuration,
-    read_search_space,
+    read_search_spaces,
 )
 
 
@@ -58,7 +58,7 @@ def graph(two_communities: Callable[..., Any], tmp_path: Path) -> Graph:
 
 def read(graph: Graph, model: dict[str, Any], name: str = "model-hpo-configuration.json") -> SearchSpace:
     (graph.folder / name).write_text(json.dumps({"models": [model]}))
-    return read_search_space(graph.folder, graph)
+    return read_search_spaces(graph.folder, graph)[0]
 
 
 def test_the_sample_of_aws_is_taken_as_it_stands(graph: Graph) -> None:
@@ -85,7 +85,7 @@ def test_ranges_grow_with_the_graph(graph: Graph, made: type[Any], tmp_path: Pat
 
     large = replace(graph, node_types=(replace(graph.node_types[0], num_nodes=5_400_000), graph.node_types[1]))
     (graph.folder / "model-hpo-configuration.json").write_text(json.dumps({"models": [AWS_SAMPLE]}))
-    space = read_search_space(graph.folder, large)
+    (space,) = read_search_spaces(graph.folder, large)
     assert {p.name: p.choice for p in space.parameters}["num-epochs"] == Range(15, 150, integer=True, step=1)
 
 
@@ -95,17 +95,42 @@ def test_either_spelling_of_the_name_is_read(graph: Graph) -> None:
 
 def test_the_model_of_an_edited_file_wins(graph: Graph) -> None:
     read(graph, AWS_SAMPLE)
-    assert read_search_space(graph.folder, graph, "gpt").model == "rgcn"
+    assert read_search_spaces(graph.folder, graph, "gpt")[0].model == "rgcn"
     read(graph, {name: value for name, value in AWS_SAMPLE.items() if name != "model"})
     with pytest.raises(InputError, match="model 'gpt' is not known"):
-        read_search_space(graph.folder, graph, "gpt")
+        read_search_spaces(graph.folder, graph, "gpt")
 
 
 def test_the_file_that_processing_wrote_gives_way_to_the_model_of_the_request(graph: Graph) -> None:
     read(graph, default_configuration(graph)["models"][0])
-    assert read_search_space(graph.folder, graph, "rgcn").model == "rgcn"
+    assert read_search_spaces(graph.folder, graph, "rgcn")[0].model == "rgcn"
     with pytest.raises(InputError, match="model 'gpt' is not known"):
-        read_search_space(graph.folder, graph, "gpt")
+        read_search_spaces(graph.folder, graph, "gpt")
+
+
+def test_a_file_of_several_models_gives_a_search_over_all_or_the_named_one(graph: Graph) -> None:
+    document = {"models": [AWS_SAMPLE, default_configuration(graph, "hgt")["models"][0]]}
+    (graph.folder / "model-hpo-configuration.json").write_text(json.dumps(document))
+    assert [space.model for space in read_search_spaces(graph.folder, graph)] == ["rgcn", "hgt"]
+    assert [space.model for space in read_search_spaces(graph.folder, graph, "hgt")] == ["hgt"]
+    assert [space.model for space in read_search_spaces(graph.folder, graph, "gcn")] == ["rgcn", "hgt"]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({}, "'models' has 'rgcn' 2 times; keep one"),
+        ({"model": "hgt", "eval_metric": {"metric": "F1"}}, "eval_metric and eval_frequency must be the same"),
+        ({"model": "gcn"}, "model 'gcn' takes graphs of one node type and one edge type, and this one has 2 and 2"),
+    ],
+)
+def test_several_models_that_do_not_go_together_are_refused(graph: Graph, other: dict[str, Any], message: str) -> None:
+    without_bases = {**AWS_SAMPLE, "3-tier-param": []}
+    (graph.folder / "model-hpo-configuration.json").write_text(
+        json.dumps({"models": [AWS_SAMPLE, without_bases | other]})
+    )
+    with pytest.raises(InputError, match=message):
+        read_search_spaces(graph.folder, graph)
 
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
@@ -142,23 +167,23 @@ def test_what_is_wrong_is_named(graph: Graph, change: dict[str, Any], message: s
     assert str(raised.value).startswith("model-hpo-configuration.json: ")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"models": []}', '{"models": [{}, {}]}', '{"models": 3}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"models": []}', '{"models": [{}, 3]}', '{"models": 3}'])
 def test_a_file_that_is_no_configuration_is_refused(graph: Graph, text: str) -> None:
     (graph.folder / "model-hpo-configuration.json").write_text(text)
     with pytest.raises(InputError, match=r"model-hpo-configuration\.json"):
-        read_search_space(graph.folder, graph)
+        read_search_spaces(graph.folder, graph)
 
 
 def test_a_missing_file_is_refused(graph: Graph) -> None:
     with pytest.raises(InputError, match="is missing beside the processed graph"):
-        read_search_space(graph.folder, graph)
+        read_search_spaces(graph.folder, graph)
 
 
 @pytest.mark.parametrize("name", ["cora", "umls"])
 def test_our_own_configuration_is_one_of_ours(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
     graph: Graph = request.getfixturevalue(name)
     (tmp_path / "model-hpo-configuration.json").write_text(json.dumps(default_configuration(graph)))
-    space = read_search_space(tmp_path, graph)
+    (space,) = read_search_spaces(tmp_path, graph)
     assert space.evaluation["metric"] == {"cora": "acc", "umls": "mrr"}[name]
     defaults = {parameter.name: parameter.default for parameter in space.parameters}
     assert None not in defaults.values()

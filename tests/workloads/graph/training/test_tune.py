@@ -51,7 +51,7 @@ def context(graph: Graph, folder: Path, trials: int = 3, parallel: int = 1, **mo
     for name in ("state", "output"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     inputs = {"graph": graph.folder, **more.pop("inputs", {})}
-    parameters = {"max_trials": trials, "max_parallel": parallel, "seed": 0}
+    parameters = {"max_trials": trials, "max_parallel": parallel, "seed": 0, "model_name": more.pop("model_name", None)}
     given = {"cores": 2, "events": folder / "events.jsonl", "fork": forks()} | more
     return Context(parameters, inputs, folder / "state", folder / "output", **given)
 
@@ -177,6 +177,61 @@ def test_an_earlier_search_is_gone_on_from(graph: Graph, tmp_path: Path) -> None
     later = context(graph, tmp_path / "later", trials=1, inputs={"previous": tmp_path / "earlier" / "output"})
     tune.run(later)
     assert trials_of(tmp_path / "later")[0]["hyperparameters"] == earlier["hyperparameters"]
+
+
+@pytest.fixture
+def two_models(graph: Graph) -> Graph:
+    """The same graph with a file of two models."""
+    path = graph.folder / "model-hpo-configuration.json"
+    document = json.loads(path.read_text())
+    other = default_configuration(graph, "hgt")["models"][0]
+    other["1-tier-param"][1].update(range=[5, 5], inc_val=5, default=5)
+    path.write_text(json.dumps({"models": [*document["models"], other]}))
+    return graph
+
+
+def test_a_search_ranges_over_several_models_and_begins_with_the_defaults_of_each(
+    two_models: Graph, tmp_path: Path
+) -> None:
+    result = tune.run(context(two_models, tmp_path, trials=6))
+    trials = trials_of(tmp_path)
+    assert [trial["model"] for trial in trials[:2]] == ["rgcn", "hgt"]
+    for trial in trials[:2]:
+        (model,) = default_configuration(two_models, trial["model"])["models"]
+        defaults = {one["param"]: one["default"] for one in model["1-tier-param"] if one["param"] != "num-epochs"}
+        assert trial["hyperparameters"].items() >= defaults.items()
+    assert all(("num-bases" in trial["hyperparameters"]) == (trial["model"] == "rgcn") for trial in trials)
+    best = max((trial for trial in trials if trial["state"] == "complete"), key=lambda trial: trial["value"])
+    assert result["value"] == best["value"]
+    assert json.loads((tmp_path / "output" / "model.json").read_text())["model"] == result["model"]
+
+
+def test_a_search_over_several_models_goes_on_as_it_would_have(two_models: Graph, tmp_path: Path) -> None:
+    tune.run(context(two_models, tmp_path / "whole", trials=5))
+
+    def after_three() -> bool:
+        return len(list((tmp_path / "cut" / "state" / "trials").glob("*.json"))) >= 3
+
+    with pytest.raises(Stopped):
+        tune.run(context(two_models, tmp_path / "cut", trials=5, should_stop=after_three))
+    tune.run(context(two_models, tmp_path / "cut", trials=5, attempt=2))
+    whole, cut = trials_of(tmp_path / "whole"), trials_of(tmp_path / "cut")
+    for one, other in zip(whole, cut, strict=True):
+        assert (one["model"], one["hyperparameters"], one["value"]) == (
+            other["model"],
+            other["hyperparameters"],
+            other["value"],
+        )
+
+
+def test_an_earlier_search_of_one_model_is_gone_on_from_with_two(two_models: Graph, tmp_path: Path) -> None:
+    earlier = tune.run(context(two_models, tmp_path / "earlier", model_name="hgt"))
+    assert {trial["model"] for trial in trials_of(tmp_path / "earlier")} == {"hgt"}
+    inputs = {"previous": tmp_path / "earlier" / "output"}
+    tune.run(context(two_models, tmp_path / "later", trials=2, inputs=inputs))
+    later = trials_of(tmp_path / "later")
+    assert [trial["model"] for trial in later] == ["hgt", "rgcn"]
+    assert later[0]["hyperparameters"] == earlier["hyperparameters"]
 
 
 def test_the_file_is_read_when_training_starts(graph: Graph, tmp_path: Path) -> None:

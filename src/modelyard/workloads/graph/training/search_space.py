@@ -79,7 +79,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A checked file. `evaluation` holds `metric`, `topk`, `every`, `value`, as `train.Evaluation` takes them."""
+    """One model of a checked file.
+
+    `evaluation` holds `metric`, `topk`, `every`, `value`, as `train.Evaluation` takes them.
+    """
 
     model: str
     evaluation: Mapping[str, Any]
@@ -99,10 +102,11 @@ class SearchSpace:
         return {parameter.name: parameter.default for parameter in self.parameters if parameter.name not in tuned}
 
 
-def read_search_space(folder: Path, graph: Graph, model_name: str | None = None) -> SearchSpace:
+def read_search_spaces(folder: Path, graph: Graph, model_name: str | None = None) -> tuple[SearchSpace, ...]:
     """Reads and checks the file beside a processed graph; InputError names what is wrong and where.
 
-    `model` in the file wins over `model_name`, the request's, if somebody has edited the file; the one that processing
+    A file of several models gives a search over all of them, or over the one that `model_name`, the request's, names.
+    Otherwise `model` in the file wins over `model_name`, if somebody has edited the file; the one that processing
     wrote gives way to the named model's own.
     """
     path = next((folder / name for name in FILE_NAMES if (folder / name).is_file()), None)
@@ -116,7 +120,7 @@ def read_search_space(folder: Path, graph: Graph, model_name: str | None = None)
     if model_name and document == default_configuration(graph):
         reader.check_model(model_name)
         document = default_configuration(graph, model_name)
-    return reader.space(document, model_name)
+    return reader.spaces(document, model_name)
 
 
 class Reader:
@@ -126,25 +130,39 @@ class Reader:
         self.place = place
         self._graph = graph
 
-    def space(self, document: Any, model_name: str | None) -> SearchSpace:
-        """The search space of a whole file."""
-        model = self.model(document)
+    def spaces(self, document: Any, model_name: str | None) -> tuple[SearchSpace, ...]:
+        """The search spaces of a whole file."""
+        spaces = [self._space(model, model_name) for model in self._models(document)]
+        names = [space.model for space in spaces]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise self.error(f"'models' has {repeated!r} {names.count(repeated)} times; keep one")
+        if any(space.evaluation != spaces[0].evaluation for space in spaces):
+            raise self.error("eval_metric and eval_frequency must be the same for all 'models': they are compared")
+        return tuple(space for space in spaces if space.model == model_name) or tuple(spaces)
+
+    def _space(self, model: Mapping[str, Any], model_name: str | None) -> SearchSpace:
         name = model.get("model", model_name or next(registry.fitting(self._graph)))
         self.check_model(name)
         return SearchSpace(name, self._evaluation(model), self.parameters(name, model))
 
     def model(self, document: Any) -> Mapping[str, Any]:
         """The one model that a file describes, for the task of the graph."""
+        models = self._models(document)
+        if len(models) != 1:
+            raise self.error(f"'models' must be a list of exactly one object, not {len(models)} entries")
+        return models[0]
+
+    def _models(self, document: Any) -> list[Mapping[str, Any]]:
         models = document.get("models") if isinstance(document, dict) else None
-        if not isinstance(models, list) or len(models) != 1 or not isinstance(models[0], dict):
-            found = f"{len(models)} entries" if isinstance(models, list) else json.dumps(models)
-            raise self.error(f"'models' must be a list of exactly one object, not {found}")
-        model, task = models[0], self._graph.task.type
-        if model.get("task_type", task) not in _TASKS[task]:
-            raise self.error(
-                f"task_type {model['task_type']!r} does not fit the processed graph, whose task is {task!r}"
-            )
-        return model
+        if not isinstance(models, list) or not models or not all(isinstance(model, dict) for model in models):
+            raise self.error(f"'models' must be a list of one object or more, not {json.dumps(models)}")
+        task = self._graph.task.type
+        for model in models:
+            if model.get("task_type", task) not in _TASKS[task]:
+                raise self.error(
+                    f"task_type {model['task_type']!r} does not fit the processed graph, whose task is {task!r}"
+                )
+        return models
 
     def check_model(self, name: str) -> None:
         """InputError if there is no such model, or if it cannot learn from the graph."""

@@ -10,14 +10,13 @@ import selectors
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from modelyard import atomic
@@ -27,8 +26,8 @@ from modelyard.workloads.graph.models.gnn import GNN
 from modelyard.workloads.graph.models.registry import model_class
 from modelyard.workloads.graph.training.adjacency import adjacency_path, build_adjacency
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
-from modelyard.workloads.graph.training.search_space import LOWER_IS_BETTER, SearchSpace, read_search_space
-from modelyard.workloads.graph.training.suggestions import as_suggested, as_value, distribution
+from modelyard.workloads.graph.training.proposals import Proposals
+from modelyard.workloads.graph.training.search_space import LOWER_IS_BETTER, SearchSpace, read_search_spaces
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
@@ -81,30 +80,31 @@ def run(context: Context) -> Mapping[str, Any]:
     RuntimeError, with the first trial's reason, if every trial failed, and Stopped.
     """
     graph = read_graph(context.inputs["graph"])
-    space = read_search_space(graph.folder, graph, context.parameters.get("model_name"))
-    search = Search(context, graph, space)
+    spaces = read_search_spaces(graph.folder, graph, context.parameters.get("model_name"))
+    search = Search(context, graph, spaces)
     search.run()
     return search.finish()
 
 
 class Search:
-    """One attempt at a search."""
+    """One attempt at a search, over one model's search space or several, all judged by the same metric."""
 
-    def __init__(self, context: Context, graph: Graph, space: SearchSpace) -> None:
+    def __init__(self, context: Context, graph: Graph, spaces: Sequence[SearchSpace]) -> None:
         self._context = context
         self._graph = graph
-        self._space = space
+        self._evaluation = spaces[0].evaluation
         self._total = int(context.parameters["max_trials"])
         self._seed = int(context.parameters.get("seed", 0))
-        self._tuned = space.tuned(self._total)
-        self._constant = space.constant(self._total)
-        self._sign = -1 if space.evaluation["metric"] in LOWER_IS_BETTER else 1
+        self._proposals = Proposals(spaces, self._total)
+        self._sign = -1 if self._evaluation["metric"] in LOWER_IS_BETTER else 1
         self._trials = context.state / "trials"
         self._finished: dict[int, Trial] = {}
         self._running: dict[int, Running] = {}
         self._lost: Counter[int] = Counter()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(direction="maximize" if self._sign > 0 else "minimize", pruner=pruner())
+        self._study = optuna.create_study(
+            direction="maximize" if self._sign > 0 else "minimize", pruner=pruner(len(spaces))
+        )
 
     def run(self) -> None:
         """Goes on until every trial has ended. Raises Stopped when asked to."""
@@ -112,7 +112,8 @@ class Search:
         first = self._learn_from_before()
         for trial in self._recorded():
             self._take(trial)
-        _LOG.info("%d trials; not tuned: %s", self._total, self._constant)
+        for model, constant in self._proposals.constant.items():
+            _LOG.info("%d trials of %s; not tuned: %s", self._total, model, constant)
         waiting = [number for number in range(self._total) if number not in self._finished]
         parallel = max(1, min(int(self._context.parameters["max_parallel"]), self._context.cores))
         with selectors.DefaultSelector() as selector:
@@ -143,7 +144,7 @@ class Search:
             "TrainingJobName": f"trial-{best.number}",
             "TrainingJobParameters": {name: json.dumps(value) for name, value in best.hyperparameters.items()},
             "FinalHyperParameterTuningJobObjectiveMetric": {
-                "MetricName": self._space.evaluation["metric"],
+                "MetricName": self._evaluation["metric"],
                 "Value": best.best(self._sign)["value"],
             },
         }
@@ -154,7 +155,7 @@ class Search:
         return {
             "best_trial": best.number,
             "model": best.model,
-            "metric": self._space.evaluation["metric"],
+            "metric": self._evaluation["metric"],
             "value": best.best(self._sign)["value"],
             "hyperparameters": best.hyperparameters,
             "trials": dict(counts),
@@ -165,23 +166,21 @@ class Search:
         trials = [Trial(**json.loads(path.read_text())) for path in self._trials.glob("*.json")]
         return sorted(trials, key=lambda trial: trial.number)
 
-    def _learn_from_before(self) -> dict[str, Any] | None:
-        """Shows the study an earlier job's finished trials; returns what the first trial shall try.
+    def _learn_from_before(self) -> list[dict[str, Any]]:
+        """Shows the study an earlier job's finished trials; returns what the first trials shall try.
 
-        That is the earlier job's best setting, else the defaults; None where neither lies in the search space.
+        That is the earlier job's best setting, then the defaults of every model that it did not try.
         """
-        defaults = {parameter.name: as_suggested(parameter, parameter.default) for parameter in self._tuned}
-        earlier = self._earlier()
-        for trial in earlier:
-            parameters = self._suggested(trial)
-            if parameters is not None:
-                value = trial["value"]
-                self._study.add_trial(
-                    optuna.trial.create_trial(params=parameters, distributions=self._distributions(), value=value)
-                )
-        best = max(earlier, key=lambda trial: self._sign * trial["value"], default=None)
-        first = (self._suggested(best) if best else None) or defaults
-        return first if self._tuned and all(value is not None for value in first.values()) else None
+        drawn = [(trial, self._proposals.drawn(trial["model"], trial["hyperparameters"])) for trial in self._earlier()]
+        known = [(trial, parameters) for trial, parameters in drawn if parameters is not None]
+        for trial, parameters in known:
+            distributions = self._proposals.distributions(trial["model"])
+            self._study.add_trial(
+                optuna.trial.create_trial(params=parameters, distributions=distributions, value=trial["value"])
+            )
+        first = [max(known, key=lambda one: self._sign * one[0]["value"])[1]] if known else []
+        tried = {trial["model"] for trial, _ in known}
+        return first + [self._proposals.defaults(model) for model in self._proposals.models if model not in tried]
 
     def _earlier(self) -> list[dict[str, Any]]:
         folder = self._context.inputs.get("previous")
@@ -191,31 +190,22 @@ class Search:
             trials = json.loads((folder / "trials.json").read_text())
         except OSError as error:
             raise InputError(f"the earlier training job has no trials.json to go on from: {error.strerror}") from None
-        return [trial for trial in trials if trial["state"] == "complete"]
+        return [{"model": "rgcn", **trial} for trial in trials if trial["state"] == "complete"]
 
-    def _suggested(self, trial: Mapping[str, Any]) -> dict[str, Any] | None:
-        """An earlier trial's tuned values, as Optuna would know them; None if the search space has no place for one."""
-        given = trial["hyperparameters"]
-        found = {one.name: as_suggested(one, given.get(one.name)) for one in self._tuned}
-        return found if all(value is not None for value in found.values()) else None
-
-    def _distributions(self) -> dict[str, BaseDistribution]:
-        return {parameter.name: distribution(parameter) for parameter in self._tuned}
-
-    def _start(self, number: int, first: Mapping[str, Any] | None, selector: selectors.BaseSelector) -> None:
+    def _start(self, number: int, first: Sequence[Mapping[str, Any]], selector: selectors.BaseSelector) -> None:
         """Asks for a setting and has a worker try it.
 
         The sampler's seed comes from the trial's number, so that a search that was interrupted proposes what it would
         have proposed without.
         """
-        if number == 0 and first is not None:
-            self._study.enqueue_trial(dict(first))
+        if number < len(first):
+            self._study.enqueue_trial(dict(first[number]))
         seed = (self._seed * _SEEDS + number) % _SEED_LIMIT
-        self._study.sampler = sampler(seed)
-        asked = self._study.ask(self._distributions())
-        tuned = {one.name: as_value(one, asked.params[one.name]) for one in self._tuned}
-        hyperparameters = Hyperparameters.from_names({**self._constant, **tuned}, self._space.model)
-        trial = Trial(number, self._space.model, dict(asked.params), hyperparameters.names(self._space.model), seed)
+        self._study.sampler = sampler(seed, len(self._proposals.models))
+        asked = self._study.ask()
+        model, tuned = self._proposals.draw(asked)
+        hyperparameters = Hyperparameters.from_names({**self._proposals.constant[model], **tuned}, model)
+        trial = Trial(number, model, dict(asked.params), hyperparameters.names(model), seed)
         self._prepare(trial.model, hyperparameters.use_self_loop)
         worker = self._context.fork(
             "modelyard.workloads.graph.training.train:trial",
@@ -225,11 +215,11 @@ class Search:
                 "number": number,
                 "model": trial.model,
                 "hyperparameters": trial.hyperparameters,
-                "evaluation": dict(self._space.evaluation),
+                "evaluation": dict(self._evaluation),
                 "seed": seed,
             },
         )
-        _LOG.info("trial %d begins with %s", number, tuned or "the defaults")
+        _LOG.info("trial %d begins: %s with %s", number, model, tuned or "the defaults")
         self._running[number] = Running(trial, asked, worker, time.monotonic())
         selector.register(worker.channel, selectors.EVENT_READ, number)
 
@@ -277,7 +267,7 @@ class Search:
             total=running.trial.hyperparameters["num-epochs"],
             loss=score["loss"],
             valid_loss=score["valid_loss"],
-            **{self._space.evaluation["metric"]: score["value"]},
+            **{self._evaluation["metric"]: score["value"]},
         )
         running.asked.report(score["value"], step)
         if not running.told_to_end and running.asked.should_prune():
@@ -297,7 +287,7 @@ class Search:
             frozen = optuna.trial.create_trial(
                 state=state,
                 params=trial.parameters,
-                distributions=self._distributions(),
+                distributions=self._proposals.distributions(trial.model),
                 value=value,
                 intermediate_values=scores,
             )
@@ -310,7 +300,7 @@ class Search:
         self._report_finished(trial, best)
 
     def _report_finished(self, trial: Trial, best: Trial | None) -> None:
-        metric = self._space.evaluation["metric"]
+        metric = self._evaluation["metric"]
         _LOG.info(
             "trial %d %s after %d evaluations and %.1f s%s; best so far: %s",
             trial.number,
@@ -368,14 +358,22 @@ class Running:
     told_to_end: bool = False
 
 
-def sampler(seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler of one proposal: TPE, which counts trials that still run as poor, so that two do not try the same."""
-    return optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=_STARTUP_TRIALS)
+def sampler(seed: int, num_models: int = 1) -> optuna.samplers.BaseSampler:
+    """The sampler of one proposal: TPE, which counts trials that still run as poor, so that two do not try the same.
+
+    Of several models it knows enough to go on from once each has had its defaults tried.
+    """
+    startup = _STARTUP_TRIALS if num_models == 1 else num_models
+    return optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=startup)
 
 
-def pruner() -> optuna.pruners.BasePruner:
-    """Gives up a trial whose best evaluation is below the median of the others' at the same step."""
-    return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_PRUNED, n_warmup_steps=_WARMUP_EVALUATIONS)
+def pruner(num_models: int = 1) -> optuna.pruners.BasePruner:
+    """Gives up a trial whose best evaluation is below the median of the others' at the same step.
+
+    The defaults of each model are tried to their end.
+    """
+    startup = max(_STARTUP_PRUNED, num_models)
+    return optuna.pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=_WARMUP_EVALUATIONS)
 
 
 def _write(path: Path, document: Any) -> None:
