@@ -39,6 +39,7 @@ from modelyard.jobs.serving import Connections
 from modelyard.jobs.store import Store
 from modelyard.jobs.supervisor import Supervisor
 from modelyard.jobs.tags import Tags
+from modelyard.jobs.text_models import TextModels
 from modelyard.pages import Pages
 from modelyard.services import sagemaker_runtime
 from modelyard.services.bedrock.backend import Backend as BedrockBackend
@@ -74,6 +75,7 @@ from modelyard.views.audit import AuditView
 from modelyard.views.images import ImagesView
 from modelyard.views.query_check import QueryCheckView
 from modelyard.views.tables import TablesView
+from modelyard.views.text_models import TextModelsView
 from modelyard.wire.endpoint import Endpoint, Service
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ class Application:
         self.parties = Parties(self.database, self.resources)
         self.audit = Audit(self.database)
         self.base_models = BaseModels(self.resources, folder / "models" / "base")
+        self.text_models = TextModels(self.resources)
         self.images = Images(self.resources, folder / "images")
         self.buckets = Buckets(self.database)
         self.catalog = Catalog(self.resources)
@@ -143,6 +146,7 @@ class Application:
                 **AuditView(self.parties, self.audit).views,
                 **TablesView(self.catalog, self.buckets, self.storage).views,
                 **ImagesView(self.images).views,
+                **TextModelsView(self.text_models).views,
                 **QueryCheckView(self.parties, self.queries, self.budgets).views,
             },
         )
@@ -210,6 +214,9 @@ class Application:
             wake=self.supervisor.wake,
             log_url=self.pages.log_url,
             slots=settings.slots,
+            text_models=self.text_models,
+            custom_model_memory=int(settings.custom_model_memory * 2**30) if settings.custom_model_memory else None,
+            custom_model_network=settings.custom_model_network,
         )
         invocation_jobs = InvocationJobs(
             self.bedrock,

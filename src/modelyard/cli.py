@@ -104,6 +104,12 @@ def main() -> None:
     help="How long nobody asks a language model before it is unloaded.",
 )
 @setting("--strict-quotas", is_flag=True, help="Refuse jobs with fewer records than AWS wants.")
+@setting(
+    "--custom-model-memory",
+    type=click.FloatRange(0, min_open=True),
+    help="GiB that each run of a custom model's script may use.  [default: half of the machine's, shared out]",
+)
+@setting("--custom-model-network", is_flag=True, help="Let custom models' scripts reach what this machine reaches.")
 @setting("--glue", is_flag=True, help="Look tables up in AWS's Glue catalog too; AWS_ENDPOINT_URL_GLUE implies it.")
 @setting("--allow-remote", is_flag=True, help="Listen beyond this machine: whoever connects can be any account.")
 def serve(host: str, allow_remote: bool, **settings: Any) -> None:
@@ -115,6 +121,11 @@ def serve(host: str, allow_remote: bool, **settings: Any) -> None:
             f"{host} can be reached from other machines, and whoever connects can be any account: signatures are not "
             "checked without a keys file. Make keys with modelyard keys add, listen on 127.0.0.1, or say "
             "--allow-remote if all who reach it may do everything."
+        )
+    if settings["custom_model_network"] and not (settings["data_dir"] / NAME).exists():
+        raise click.UsageError(
+            "--custom-model-network lets users' scripts reach this server too, and without a keys file whoever reaches "
+            "it can be any account. Make keys with modelyard keys add."
         )
     _import_botocore_alone()
     from modelyard.app import CannotListen, DataFolderTaken
@@ -286,6 +297,8 @@ def list_models(client: "Client") -> None:
     from modelyard.console import tables
 
     tables.console().print(tables.models(client.get("models/")["models"]))
+    if of_text := client.get("text-models/")["models"]:
+        tables.console().print(tables.text_models(of_text))
 
 
 @models.command("add")
@@ -299,9 +312,15 @@ def add_model(client: "Client", id: str, path: str, copy: bool, **facts: Any) ->
 
     The folder stays where it is, and must stay as it is, unless --copy is given. It needs safetensors, config.json and
     a tokenizer.json; folders with pickles are refused.
+
+    An ID that begins with text_ is no base model, but a model for the text of graphs: text_sbert for a sentence
+    encoder, text_fasttext.en (zh, hi, es, fr) and text_word2vec for a folder with word vectors, a .vec file.
     """
     from modelyard.console import models
 
+    if id.startswith("text_"):
+        click.echo(models.add_of_text(client, id, path, {**facts, "copy": copy}))
+        return
     click.echo(models.add(client, id, path, copy, **facts))
 
 
@@ -339,6 +358,10 @@ def build_model(client: "Client", what: str, id: str, **options: Any) -> None:
 @click.option("--force", is_flag=True, help="Even if custom models need it, which do not work without it.")
 def remove_model(client: "Client", id: str, force: bool) -> None:
     """Forget a base model. Its folder is deleted if it lies in the data folder, and stays where it is otherwise."""
+    if id.startswith("text_"):
+        removed = client.post("text-models/remove", timeout=None, id=id)
+        click.echo(f"{removed['id']} is forgotten; {removed['path']} is as it was.")
+        return
     removed = client.post("models/remove", timeout=None, id=id, force=1 if force else None)
     click.echo(f"{removed['id']} is forgotten; {removed['path']} is {'deleted' if removed['own'] else 'as it was'}.")
 
@@ -379,6 +402,93 @@ def remove_table(client: "Client", name: str) -> None:
     """Forget a name. The data stays, and so do configured tables that were made from it."""
     table = client.post("tables/remove", name=name)
     click.echo(f"{table['database']}.{table['table']} is forgotten; {table['uri']} is as it was.")
+
+
+@main.group()
+def graph() -> None:
+    """Bring graphs that never saw Neptune, and check exports."""
+
+
+def at_place(command: Command) -> Command:
+    """Gives a command the server that an s3:// address means, and as whom to ask it."""
+    options = (
+        setting("--endpoint-url", help="The server of s3:// addresses; without it, that of the data folder."),
+        data_dir,
+        setting("--account", default="000000000000", callback=_account, help="Twelve digits."),
+        setting("--region", default="us-east-1"),
+    )
+
+    @functools.wraps(command)
+    def placed(endpoint_url: str | None, data_dir: Path, account: str, region: str, **others: Any) -> Any:
+        place = others.get("to") or others.get("place") or ""
+        url = endpoint_url or (_server(data_dir)["url"] if place.startswith("s3://") else None)
+        return command({"endpoint_url": url, "account": account, "region": region}, **others)
+
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), placed)  # type: ignore[return-value]
+
+
+@graph.command("export")
+@at_place
+@click.argument("graph", required=False)
+@click.option("--nodes", multiple=True, metavar="TYPE=TABLE:ID", help="Nodes of a type, and the column of their ids.")
+@click.option(
+    "--edges",
+    multiple=True,
+    metavar="'SOURCE-RELATION->TARGET=TABLE:FROM,TO'",
+    help="Edges of a type, and the columns of both ends. A relation in brackets is the column that holds it.",
+)
+@click.option("--database", type=click.Path(exists=True, dir_okay=False), help="DuckDB's file that TABLEs are in.")
+@click.option("--to", metavar="FOLDER|S3_URI", help="Where the export is to be.")
+@click.option("--replace", is_flag=True, help="In the place of an export that is there.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be written.")
+@click.option("--json", is_flag=True, help="Show it as JSON.")
+@click.option(
+    "--target", multiple=True, metavar="TYPE.COLUMN[:TASK]", help="Learn it, by classification or regression."
+)
+@click.option(
+    "--task", metavar="link_prediction[:SOURCE-RELATION->TARGET]", help="Learn links, of some types of edges."
+)
+@click.option("--split", metavar="TRAIN,VALID,TEST", help="Parts of 1 for each; 0.8,0.1,0.1 for a target.")
+@click.option("--split-column", metavar="TYPE.COLUMN", help="Holds train, valid or test for each row instead.")
+@click.option("--feature", multiple=True, metavar="TYPE.COLUMN:ENCODING", help="Encode it so, and not as inferred.")
+@click.option("--exclude", multiple=True, metavar="TYPE.COLUMN", help="Leave it out.")
+@click.option("--nodes-from-edges", is_flag=True, help="Make nodes of ends of edges that no table of nodes has.")
+@click.option("--skip-bad-rows", is_flag=True, help="Leave out rows without an id or with another's, and loose edges.")
+@click.option("--node-type", default="type", show_default=True, help="GRAPH's attribute with the type of a node.")
+@click.option("--relation", default="relation", show_default=True, help="GRAPH's attribute with the type of an edge.")
+@click.option(
+    "--configuration", type=click.Path(exists=True, dir_okay=False), help="Instead of the inferred one; an edited one."
+)
+def export_graph(door: dict[str, Any], dry_run: bool, **asked: Any) -> None:
+    """Write a graph as Neptune's exporter would: tables (CSV, TSV, Parquet, DuckDB), or a whole GRAPH.
+
+    TABLE is a file, a folder of Parquet, a query of DuckDB's, or a table of --database. GRAPH is a file: GraphML, GML,
+    GEXF or node-link JSON as NetworkX reads them, or a HeteroData or Data that torch.save wrote (.pt).
+
+    \b
+    modelyard graph export --nodes user=users.parquet:id --nodes item=items.csv:id \\
+      --edges 'user-bought->item=orders.csv:user_id,item_id' \\
+      --target user.tier:classification --to s3://bucket/exports/shop/
+    """
+    from modelyard.console import graph
+
+    if bool(asked["graph"]) == bool(asked["nodes"] or asked["edges"]):
+        raise click.UsageError("Give tables with --nodes and --edges, or the file of a whole graph.")
+    if not (asked["to"] or dry_run):
+        raise click.UsageError("Say where to with --to, or --dry-run to look only.")
+    sys.exit(graph.export(door, dry_run, **asked))
+
+
+@graph.command("check")
+@at_place
+@click.argument("place", metavar="FOLDER|S3_URI")
+@click.option("--configuration", help="The file's name, unless training-data-configuration.json.")
+@click.option("--json", is_flag=True, help="Tell it as JSON.")
+def check_graph(door: dict[str, Any], **asked: Any) -> None:
+    """Tell everything that is wrong with an export, ours or Neptune's. Exits with 1 if a job would fail."""
+    from modelyard.console import graph
+
+    sys.exit(graph.check(door, **asked))
 
 
 @main.group()

@@ -18,6 +18,8 @@ class Settings:
     s3_endpoint: the address of the S3 service that keeps the objects; None for folders of the data folder.
     model_idle_minutes: how long nobody asks a language model before it is unloaded.
     strict_quotas: whether jobs have to have as many records as AWS wants.
+    custom_model_memory: GiB that each run of a custom model's script may use; None for a part of the machine's.
+    custom_model_network: whether such scripts may reach what this machine reaches.
     glue: whether AWS's own Glue catalog is asked for tables; one at AWS_ENDPOINT_URL_GLUE is asked anyway.
     """
 
@@ -29,4 +31,6 @@ class Settings:
     s3_endpoint: str | None = None
     model_idle_minutes: float = 10.0
     strict_quotas: bool = False
+    custom_model_memory: float | None = None
+    custom_model_network: bool = False
     glue: bool = False

@@ -7,6 +7,7 @@ from typing import Any
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import Job, NotFound, Owner, Status
 from modelyard.jobs.store import Store
+from modelyard.jobs.text_models import TextModels
 from modelyard.storage.base import Kind, Storage
 from modelyard.storage.buckets import Buckets
 from modelyard.wire.endpoint import Call
@@ -22,6 +23,9 @@ class Backend:
     wake: tells the supervisor that there is something to do.
     log_url: the address of a task's log, for whoever asks at a base URL.
     slots: the cores that jobs may keep busy at once.
+    text_models: the folders that text features need.
+    custom_model_memory: bytes that each run of a custom model's script may use; None for a part of the machine's.
+    custom_model_network: whether such scripts may reach what the machine reaches.
     """
 
     store: Store
@@ -31,6 +35,9 @@ class Backend:
     wake: Callable[[], None]
     log_url: Callable[[str, str], str]
     slots: int
+    text_models: TextModels
+    custom_model_memory: int | None = None
+    custom_model_network: bool = False
 
     def completed(self, owner: Owner, kind: str, member: str, id: str) -> Job:
         """The parent job that a request names in `member`; a Fault unless it is there and completed."""
