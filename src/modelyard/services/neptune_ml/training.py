@@ -9,6 +9,7 @@ from typing import Any
 
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.model import Job, Stage, Status
+from modelyard.services.neptune_ml import custom
 from modelyard.services.neptune_ml.backend import Backend, check_positive, check_seconds, owner
 from modelyard.services.neptune_ml.job_resource import STATUS_WORDS, describe_stage
 from modelyard.services.neptune_ml.names import MODELS, arn, run_name, stamp
@@ -33,6 +34,7 @@ class ModelTraining:
     async def plan(self, call: Call, id: str, request: Mapping[str, Any]) -> Sequence[Stage]:
         """The search, which publishes the best model, and the transform, which publishes its artifacts."""
         _check(request)
+        scripts = await custom.training_source(self._backend, call, request)
         location = request["trainModelS3Location"]
         parent = self._backend.completed(owner(call), PROCESSING, "dataProcessingJobId", request["dataProcessingJobId"])
         await self._backend.writable(call, location)
@@ -44,20 +46,22 @@ class ModelTraining:
             Stage(
                 name="search",
                 run=search,
-                spec=self._search(call, id, request, graph),
+                spec=self._search(call, id, request, graph, scripts),
                 publish=model,
                 timeout=check_seconds(request, "trainingTimeOutInSeconds"),
             ),
             Stage(
                 name="transform",
                 run=transform,
-                spec=transform_spec(graph, model),
+                spec=custom.transform_spec(self._backend, graph, model) if scripts else transform_spec(graph, model),
                 publish=join(location, run_name(id, "modeltraining", now), "output"),
                 timeout=check_seconds(request, "trainingTimeOutInSeconds"),
             ),
         ]
 
-    def _search(self, call: Call, id: str, request: Mapping[str, Any], graph: str) -> TaskSpec:
+    def _search(
+        self, call: Call, id: str, request: Mapping[str, Any], graph: str, scripts: Mapping[str, str] | None
+    ) -> TaskSpec:
         """The search. Its seed is the id's: jobs differ, and one that is asked for again finds the same."""
         inputs = {"graph": graph}
         if previous := request.get("previousModelTrainingJobId"):
@@ -65,16 +69,15 @@ class ModelTraining:
             inputs["previous"] = trained_model(earlier)
         parallel = request.get("maxHPOParallelTrainingJobs", DEFAULT_PARALLEL)
         trials = request.get("maxHPONumberOfTrainingJobs", DEFAULT_TRIALS)
+        parameters = {"max_trials": trials, "max_parallel": parallel, "seed": zlib.crc32(id.encode())}
+        cores = min(parallel, trials, self._backend.slots)
+        if scripts:
+            return custom.search_spec(self._backend, scripts, inputs, parameters, cores)
         return TaskSpec(
             "modelyard.workloads.graph.training.tune:run",
-            parameters={
-                "max_trials": trials,
-                "max_parallel": parallel,
-                "model_name": request.get("modelName") or None,
-                "seed": zlib.crc32(id.encode()),
-            },
+            parameters={**parameters, "model_name": request.get("modelName") or None},
             inputs=inputs,
-            cores=min(parallel, trials, self._backend.slots),
+            cores=cores,
             family="graph",
         )
 
@@ -129,9 +132,5 @@ def managing_run(job: Job) -> str:
 
 def _check(request: Mapping[str, Any]) -> None:
     check_positive(request, "maxHPONumberOfTrainingJobs", "maxHPOParallelTrainingJobs")
-    custom = request.get("customModelTrainingParameters") or request.get("customModelParameters")
-    if custom or request.get("modelName") == "custom":
-        reason = "customModelTrainingParameters: custom models are not served"
-        raise Fault("InvalidParameterException", reason)
-    if (name := request.get("modelName") or MODELS[0]) not in MODELS:
-        raise Fault("InvalidParameterException", f"modelName: {name!r} is none of {', '.join(MODELS)}")
+    if (name := request.get("modelName") or MODELS[0]) not in (*MODELS, custom.MODEL):
+        raise Fault("InvalidParameterException", f"modelName: {name!r} is none of {', '.join(MODELS)}, {custom.MODEL}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelyard.jobs.model import Job, Stage, Status
+from modelyard.services.neptune_ml import custom
 from modelyard.services.neptune_ml.backend import Backend, owner
 from modelyard.services.neptune_ml.job_resource import describe_stage
 from modelyard.services.neptune_ml.names import arn, run_name, stamp
@@ -33,18 +34,23 @@ class ModelTransform:
 
     async def plan(self, call: Call, id: str, request: Mapping[str, Any]) -> Sequence[Stage]:
         """One stage, which publishes the artifacts."""
-        if request.get("customModelTransformParameters"):
-            reason = "customModelTransformParameters: custom models are not served"
+        graph, training = self._parents(call, request)
+        scripts = await custom.transform_source(self._backend, call, request)
+        if scripts and not custom.is_custom(training):
+            reason = f"{custom.TRANSFORM_MEMBER}: the training job {training.id!r} trained no custom model"
             raise Fault("InvalidParameterException", reason)
-        graph, model = self._parents(call, request)
         location = request["modelTransformOutputS3Location"]
         await self._backend.writable(call, location)
-        run = run_name(id, "modeltransform", stamp())
+        run, model = run_name(id, "modeltransform", stamp()), trained_model(training)
+        if custom.is_custom(training):
+            spec = custom.transform_spec(self._backend, graph, model, scripts)
+        else:
+            spec = transform_spec(graph, model)
         return [
             Stage(
                 name="transform",
                 run=run,
-                spec=transform_spec(graph, model),
+                spec=spec,
                 publish=join(location, run, "output"),
                 timeout=TIMEOUT_SECONDS,
             )
@@ -65,8 +71,8 @@ class ModelTransform:
             "models": models if job.status is Status.COMPLETED else [],
         }
 
-    def _parents(self, call: Call, request: Mapping[str, Any]) -> tuple[str, str]:
-        """Where the graph and the model lie."""
+    def _parents(self, call: Call, request: Mapping[str, Any]) -> tuple[str, Job]:
+        """Where the graph lies, and the training whose model is applied."""
         data, training = request.get("dataProcessingJobId"), request.get("mlModelTrainingJobId")
         name = request.get("trainingJobName")
         if bool(name) == bool(data or training) or bool(data) != bool(training):
@@ -74,10 +80,10 @@ class ModelTransform:
             raise Fault("MissingParameterException" if not name else "IllegalArgumentException", reason)
         if name:
             found = self._by_name(call, name)
-            return found.stages[0].stage.spec.inputs["graph"], trained_model(found)
+            return found.stages[0].stage.spec.inputs["graph"], found
         graph = self._backend.completed(owner(call), PROCESSING, "dataProcessingJobId", str(data))
         model = self._backend.completed(owner(call), TRAINING, "mlModelTrainingJobId", str(training))
-        return processed_graph(graph), trained_model(model)
+        return processed_graph(graph), model
 
     def _by_name(self, call: Call, name: str) -> Job:
         """The completed training that has a run of this name."""
