@@ -14,9 +14,10 @@ _BUFFERED = 1 << 20
 
 @dataclass
 class Hashes:
-    """A growing set of hashes; `repeated` are those that were added more than once."""
+    """A growing set of hashes; `repeated`, where it is asked for, has those that were added more than once."""
 
-    repeated: set[int] = field(default_factory=set)
+    keeps_repeated: bool = False
+    repeated: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     _sorted: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     _new: list[np.ndarray] = field(default_factory=list)
     _buffered: int = 0
@@ -37,7 +38,8 @@ class Hashes:
             every = np.concatenate([self._sorted, *self._new])
             every.sort()
             again = every[1:] == every[:-1]
-            self.repeated.update(np.unique(every[1:][again]).tolist())
+            if self.keeps_repeated and again.any():
+                self.repeated = np.union1d(self.repeated, every[1:][again])
             self._sorted = every[np.concatenate([[True], ~again])] if len(every) else every
             self._new, self._buffered = [], 0
         return self._sorted
@@ -63,8 +65,9 @@ class Once:
         places = self._hashes.places(hashes)
         first = np.zeros(len(hashes), bool)
         distinct, rows = np.unique(places, return_index=True)
-        first[rows[(distinct >= 0) & ~self._passed[distinct]]] = True
-        self._passed[distinct[distinct >= 0]] = True
+        distinct, rows = distinct[distinct >= 0], rows[distinct >= 0]
+        first[rows[~self._passed[distinct]]] = True
+        self._passed[distinct] = True
         return first
 
 

@@ -12,6 +12,9 @@ from modelyard.workloads.graph.bring.rows import Rows, open_rows
 EdgeName = str | tuple[str, str, str]
 """`source-relation->target`, `(source)-relation-(target)` or the three of them."""
 
+Column = tuple[str, str]
+"""The owner of a column, a type of nodes or edges, and the column's name."""
+
 _EDGE = (re.compile(r"\((.+)\)-(.+)-\((.+)\)"), re.compile(r"(.+?)-(.+)->(.+)"), re.compile(r"(.+?)-(.+)-(.+)"))
 _COLUMN = re.compile(r"\[(.+)\]")
 
@@ -61,6 +64,9 @@ class EdgeTable:
         return self.start, self.end, *([self.relation_column] if self.relation_column else [])
 
 
+AnyTable = NodeTable | EdgeTable
+
+
 @dataclass(frozen=True)
 class Learned:
     """What a source itself says is to be learned: a column, the task if it is known, and the column of the split."""
@@ -81,13 +87,18 @@ class Source:
     plain: frozenset[tuple[str, str]] = frozenset()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def tables(self) -> tuple[AnyTable, ...]:
+        """All of them, those of nodes first."""
+        return (*self.nodes, *self.edges)
+
     def __post_init__(self) -> None:
-        for table in (*self.nodes, *self.edges):
+        for table in self.tables:
             for key in table.keys:
                 if key not in table.rows.schema:
                     there = ", ".join(map(repr, table.rows.schema))
                     raise InputError(f"{table.rows.name}: no column {key!r}; there are {there}")
-        if not self.nodes and not self.edges:
+        if not self.tables:
             raise InputError("there is nothing to export: name at least a table of nodes or of edges")
 
 
@@ -149,5 +160,6 @@ def _node_table(name: str, table: Any, columns: list[str], database: str | Path 
 def _edge_table(name: EdgeName, table: Any, columns: list[str], database: str | Path | None) -> EdgeTable:
     source, relation, target = edge_name(name)
     column = _COLUMN.fullmatch(relation)
+    start, end = columns
     rows = open_rows(table, database)
-    return EdgeTable(source, "" if column else relation, target, rows, *columns, column[1] if column else None)
+    return EdgeTable(source, "" if column else relation, target, rows, start, end, column[1] if column else None)

@@ -71,11 +71,22 @@ class Table:
 
     def fault(self, row: int, column: str, reason: str) -> InputError:
         """The error for a cell of data row `row` (from 0): file, line, column, value, and `reason`."""
-        for index, (line, cells) in enumerate(self._rows()):
-            if index == row:
-                value = cells[self.header.index(column)]
-                return InputError(f"{self.name}, line {line}, column {column!r}: {show(value)} {reason}")
-        raise AssertionError(f"{self.name} has no row {row}")
+        return self.faults([(row, column, reason)])[0]
+
+    def faults(self, cells: Sequence[tuple[int, str, str]]) -> list[InputError]:
+        """As `fault`, for many cells with one reading of the file; in their order in the file."""
+        wanted: dict[int, list[tuple[str, str]]] = {}
+        for row, column, reason in sorted(cells, key=lambda cell: cell[0]):
+            wanted.setdefault(row, []).append((column, reason))
+        found = []
+        for index, (line, values) in enumerate(self._rows() if wanted else ()):
+            for column, reason in wanted.pop(index, ()):
+                value = show(values[self.header.index(column)])
+                found.append(InputError(f"{self.name}, line {line}, column {column!r}: {value} {reason}"))
+            if not wanted:
+                break
+        assert not wanted, f"{self.name} has no row {next(iter(wanted))}"
+        return found
 
     def _open(self, columns: list[str]) -> pyarrow.csv.CSVStreamingReader:
         # A path and not a Python file: Arrow's threads that still hold one abort the interpreter as it ends.
