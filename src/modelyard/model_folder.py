@@ -52,9 +52,9 @@ def inspect(path: Path, allow_remote_code: bool = False) -> ModelFolder:
     if not path.is_dir():
         raise BadModel(f"{path}: there is no such folder; give the one that has the model's config.json")
     _refuse_pickles(path)
-    config = _json(path, "config.json", "every Hugging Face model has one")
-    tokenizer = _json(path, "tokenizer_config.json", "the tokenizer's save_pretrained writes it")
-    _json(path, "tokenizer.json", "the save_pretrained of a fast tokenizer writes it")
+    config = read_json(path, "config.json", "every Hugging Face model has one")
+    tokenizer = read_json(path, "tokenizer_config.json", "the tokenizer's save_pretrained writes it")
+    read_json(path, "tokenizer.json", "the save_pretrained of a fast tokenizer writes it")
     remote_code = any("auto_map" in settings for settings in (config, tokenizer))
     if remote_code and not allow_remote_code:
         reason = "the model brings code of its own (auto_map), which is not run unless it is allowed"
@@ -79,10 +79,24 @@ def inspect_adapter(path: Path) -> None:
     if not path.is_dir():
         raise BadModel(f"{path}: there is no such folder")
     _refuse_pickles(path)
-    _json(path, "adapter_config.json", "PEFT's save_pretrained writes it")
+    read_json(path, "adapter_config.json", "PEFT's save_pretrained writes it")
     if not (path / "adapter_model.safetensors").is_file():
         raise BadModel(f"{path / 'adapter_model.safetensors'}: there is no such file; PEFT's save_pretrained writes it")
     _parameters(path / "adapter_model.safetensors")
+
+
+def inspect_encoder(path: Path) -> None:
+    """BadModel unless the folder holds a Hugging Face encoder of text in safetensors, with no code of its own."""
+    if not path.is_dir():
+        raise BadModel(f"{path}: there is no such folder; give the one that has the model's config.json")
+    _refuse_pickles(path)
+    config = read_json(path, "config.json", "every Hugging Face model has one")
+    tokenizer = read_json(path, "tokenizer_config.json", "the tokenizer's save_pretrained writes it")
+    read_json(path, "tokenizer.json", "the save_pretrained of a fast tokenizer writes it")
+    if any("auto_map" in settings for settings in (config, tokenizer)):
+        raise BadModel(f"{path / 'config.json'}: the model brings code of its own (auto_map), which is not run")
+    for file in _weights(path):
+        _parameters(file)
 
 
 def _refuse_pickles(path: Path) -> None:
@@ -116,7 +130,7 @@ def _weights(path: Path) -> Iterator[Path]:
     if not (path / INDEX).is_file():
         reason = f"neither model.safetensors nor {INDEX} is there"
         raise BadModel(f"{path}: {reason}; save_pretrained(…, safe_serialization=True) writes them")
-    names = _json(path, INDEX, "").get("weight_map")
+    names = read_json(path, INDEX, "").get("weight_map")
     if not (isinstance(names, dict) and names and all(isinstance(name, str) for name in names.values())):
         raise BadModel(f"{path / INDEX}: weight_map does not map tensors to files")
     for name in sorted(set(names.values())):
@@ -144,8 +158,8 @@ def _parameters(file: Path) -> int:
     return count
 
 
-def _json(path: Path, name: str, origin: str) -> dict[str, Any]:
-    """An object out of a file that must be there."""
+def read_json(path: Path, name: str, origin: str, kind: type = dict) -> Any:
+    """An object, or what else `kind` is, out of a file that must be there; BadModel tells also its `origin`."""
     file = path / name
     if not file.is_file():
         raise BadModel(f"{file}: there is no such file; {origin}")
@@ -155,6 +169,6 @@ def _json(path: Path, name: str, origin: str) -> dict[str, Any]:
         content = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise BadModel(f"{file}: it is no JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise BadModel(f"{file}: it is no JSON object")
+    if not isinstance(content, kind):
+        raise BadModel(f"{file}: it is no JSON {'object' if kind is dict else kind.__name__}")
     return content

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ def add(client: Client, id: str, path: str, copy: bool, allow_remote_code: bool 
         **facts,
     )
     return f"{model['id']}: {model['architecture']} of {model['parameters']:,} parameters in {model['path']}"
+
+
+def add_of_text(client: Client, id: str, path: str, options: Mapping[str, Any]) -> str:
+    """Registers a folder as a model for the text of graphs; a sentence about what came of it."""
+    if given := [name for name, value in options.items() if value]:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} is for base models; {id} takes a folder alone")
+    model = client.post("text-models/add", timeout=None, id=id, path=path)
+    return f"{model['id']}: {model['path']}"
 
 
 def pull(client: Client, id: str, repository: str, revision: str | None, allow_remote_code: bool, **facts: Any) -> str:

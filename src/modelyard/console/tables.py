@@ -125,6 +125,11 @@ def models(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     return _table(("ID", "FAMILY", "PARAMETERS", "CONTEXT", "CUSTOMIZATIONS", "FOLDER"), rows)
 
 
+def text_models(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A line for each model of text."""
+    return _table(("TEXT MODEL", "FOLDER"), ((one["id"], one["path"]) for one in found))
+
+
 def images(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A line for each image."""
     rows = ((one["uri"], one["form"], magnitude(one["size"]), one["digest"]) for one in found)

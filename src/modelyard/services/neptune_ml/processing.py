@@ -11,6 +11,7 @@ from modelyard.jobs.model import Job, Stage
 from modelyard.services.neptune_ml.backend import Backend, check_seconds, owner
 from modelyard.services.neptune_ml.job_resource import describe_stage
 from modelyard.services.neptune_ml.names import arn, run_name, stamp
+from modelyard.services.neptune_ml.text_features import check_text_features
 from modelyard.storage.base import Kind
 from modelyard.storage.names import ObjectError, join
 from modelyard.wire.endpoint import Call
@@ -31,7 +32,7 @@ class DataProcessing:
 
     async def plan(self, call: Call, id: str, request: Mapping[str, Any]) -> Sequence[Stage]:
         """One stage, which publishes the processed graph."""
-        await self._check(call, request)
+        text_models = await self._check(call, request)
         await self._backend.writable(call, request["processedDataS3Location"])
         inputs = {"export": request["inputDataS3Location"]}
         if previous := request.get("previousDataProcessingJobId"):
@@ -40,7 +41,11 @@ class DataProcessing:
         run = run_name(id, "preloading", stamp())
         spec = TaskSpec(
             "modelyard.workloads.graph.processing.process:run",
-            parameters={"configuration": _configuration(request), "model_type": request.get("modelType")},
+            parameters={
+                "configuration": _configuration(request),
+                "model_type": request.get("modelType"),
+                "text_models": text_models,
+            },
             inputs=inputs,
             cores=min(CORES, self._backend.slots),
             family="graph",
@@ -63,7 +68,8 @@ class DataProcessing:
         """The processing job."""
         return {"processingJob": describe_stage(self._backend, base_url, job, job.stages[0], "processing-job")}
 
-    async def _check(self, call: Call, request: Mapping[str, Any]) -> None:
+    async def _check(self, call: Call, request: Mapping[str, Any]) -> Mapping[str, str]:
+        """The models of text that the job may use; a Fault for what can be refused at once."""
         if (model_type := request.get("modelType")) not in (None, *MODEL_TYPES):
             reason = f"modelType: {model_type!r} is none of {', '.join(MODEL_TYPES)}"
             raise Fault("InvalidParameterException", reason)
@@ -77,6 +83,7 @@ class DataProcessing:
             raise ObjectError(
                 f"inputDataS3Location: {export} has no {configuration}; configFileName names another file"
             )
+        return await check_text_features(self._backend, uri)
 
 
 def _configuration(request: Mapping[str, Any]) -> str:
