@@ -3,8 +3,9 @@
 A model is one file beside this: a layer, the relations that it wants, its hyperparameters and its search space.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.models.dropout import dropout
 from modelyard.workloads.graph.training.adjacency import Relation, decide_relations
-from modelyard.workloads.graph.training.entries import Tiers, edge_tiers, link_tiers, node_tiers
+from modelyard.workloads.graph.training.entries import Tiers, edge_tiers, is_large, link_tiers, node_tiers, sampled
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+from modelyard.workloads.graph.training.node_table import NodeTable
 from modelyard.workloads.graph.training.tensors import GraphTensors, SparseMatrix, moments
 
 
@@ -46,11 +48,15 @@ class NodeEncoder(nn.Module):
 
     The projection of concatenated features is the sum of each feature's own projection, which is how it is computed.
     Dense columns are standardised inside it with the training graph's mean and deviation; of sparse features the
-    stored values alone are dropped out. With `per-feat-name-embed` a ReLU follows each feature's projection.
+    stored values alone are dropped out. With `per-feat-name-embed` a ReLU follows each feature's projection. tables:
+    embeddings that are kept, and learn, apart from the other weights, by number of the node type.
     """
 
-    def __init__(self, dimensions: Dimensions, hyperparameters: Hyperparameters) -> None:
+    def __init__(
+        self, dimensions: Dimensions, hyperparameters: Hyperparameters, tables: Mapping[int, NodeTable]
+    ) -> None:
         super().__init__()
+        self.tables = tables
         self.dropout = hyperparameters.dropout
         self.each_feature = hyperparameters.per_feat_name_embed
         channels = hyperparameters.num_hidden
@@ -59,7 +65,7 @@ class NodeEncoder(nn.Module):
         for number, (nodes, dims) in enumerate(zip(dimensions.num_nodes, dimensions.feature_dims, strict=True)):
             for place, dim in enumerate(dims):
                 self.projections[f"{number}-{place}"] = _Projection(dim, sum(dims), channels)
-            if not dims or hyperparameters.concat_node_embed:
+            if number not in tables and (not dims or hyperparameters.concat_node_embed):
                 self.embeddings[str(number)] = nn.Parameter(torch.empty(nodes, channels))
         for embedding in self.embeddings.values():
             nn.init.xavier_uniform_(embedding)
@@ -82,8 +88,12 @@ class NodeEncoder(nn.Module):
         for place, block in enumerate(graph.features[number]):
             part: Tensor = self.projections[f"{number}-{place}"](block, self.dropout)
             parts.append(part.relu() if self.each_feature else part)
-        if str(number) in self.embeddings:
-            parts.append(self.embeddings[str(number)])
+        if number in self.tables:
+            assert graph.rows is not None
+            parts.append(self.tables[number].rows(graph.rows[number]))
+        elif str(number) in self.embeddings:
+            embedding = self.embeddings[str(number)]
+            parts.append(embedding if graph.rows is None else embedding[graph.rows[number].to(embedding.device)])
         return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
 
 
@@ -113,7 +123,7 @@ class GNN(nn.Module):
     """Node encoder, layers, and between them layer normalisation, ReLU and dropout.
 
     A model is a subclass that says what a layer is. self_weight: whether any node's own vector is to have a weight of
-    its own (see `Adjacency.own`).
+    its own (see `Adjacency.own`). tables: see `NodeEncoder`.
     """
 
     family: ClassVar[Literal["gnn"]] = "gnn"
@@ -128,11 +138,17 @@ class GNN(nn.Module):
     )  # fmt: skip
     """The hyperparameters that the model takes, by AWS's names; these are those that all of them take."""
 
-    def __init__(self, dimensions: Dimensions, hyperparameters: Hyperparameters, self_weight: bool = True) -> None:
+    def __init__(
+        self,
+        dimensions: Dimensions,
+        hyperparameters: Hyperparameters,
+        self_weight: bool = True,
+        tables: Mapping[int, NodeTable] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
         hidden, layers = hyperparameters.num_hidden, hyperparameters.num_layer
         self.dropout = hyperparameters.dropout
-        self.encoder = NodeEncoder(dimensions, hyperparameters)
+        self.encoder = NodeEncoder(dimensions, hyperparameters, tables)
         sizes = [hidden] * layers + [dimensions.out_channels]
         self.layers = nn.ModuleList(self.make_layers(sizes, dimensions, hyperparameters, self_weight))
         norms = layers - 1 if hyperparameters.layer_norm else 0
@@ -152,8 +168,10 @@ class GNN(nn.Module):
     def search_space(cls, graph: Graph) -> Tiers:
         """The tiers of `model-hpo-configuration.json` that suit a graph."""
         if graph.task.type == "link_predict":
-            return link_tiers(graph)
-        return node_tiers(graph) if graph.task.edge_type is None else edge_tiers(graph)
+            tiers = link_tiers(graph)
+        else:
+            tiers = node_tiers(graph) if graph.task.edge_type is None else edge_tiers(graph)
+        return sampled(tiers) if is_large(graph) else tiers
 
     def make_layers(
         self, sizes: Sequence[int], dimensions: Dimensions, hyperparameters: Hyperparameters, self_weight: bool
@@ -167,12 +185,16 @@ class GNN(nn.Module):
     def forward(self, graph: GraphTensors) -> tuple[Tensor, Tensor]:
         """The last layer's output `[num_nodes, out_channels]` and its input `[num_nodes, num_hidden]`."""
         hidden = self.encoder(graph)
-        for number, layer in enumerate(self.layers[:-1]):
-            hidden = layer(hidden, graph)
-            if self.norms:
-                hidden = self.norms[number](hidden)
-            hidden = dropout(hidden.relu(), self.dropout, self.training)
+        for number in range(len(self.layers) - 1):
+            hidden = self.step(number, hidden, graph)
         return self.layers[-1](hidden, graph), hidden
+
+    def step(self, number: int, hidden: Tensor, graph: GraphTensors) -> Tensor:
+        """One layer but the last, and what stands between it and the next."""
+        hidden = self.layers[number](hidden, graph)
+        if self.norms:
+            hidden = self.norms[number](hidden)
+        return dropout(hidden.relu(), self.dropout, self.training)
 
     def embedding_parameters(self) -> Sequence[nn.Parameter]:
         """The learnable embeddings of nodes: they take `sparse-lr`, and no weight decay."""

@@ -154,6 +154,20 @@ def _held_out(graph: Graph) -> dict[int, np.ndarray]:
     return held
 
 
+def repeats_of(graph: Graph, target: int) -> list[int]:
+    """An edge type, and those that hold the same pairs of nodes in either direction."""
+    ours = graph.edge_types[target]
+    ends = {ours.source, ours.dest}
+    like = [n for n, one in enumerate(graph.edge_types) if n != target and {one.source, one.dest} == ends]
+    width, pairs = _width(graph), graph.edges(target)["edge_index"]
+    found = [target]
+    for number in like:
+        edges = graph.edges(number)["edge_index"]
+        if any(_same(_codes(pairs, width), _codes(one, width)) for one in (edges, edges[::-1])):
+            found.append(number)
+    return found
+
+
 def _copies(graph: Graph, pairs: dict[int, np.ndarray], target: int, number: int, held: np.ndarray) -> list[np.ndarray]:
     """Held-out edges of `target` as they would stand in edge type `number`, if that repeats or reverses them."""
     ours, theirs = graph.edge_types[target], graph.edge_types[number]

@@ -10,6 +10,7 @@ from modelyard.workloads.graph.training.adjacency import node_offsets
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.property_prediction import PropertyPrediction
 from modelyard.workloads.graph.training.tensors import moments
+from modelyard.workloads.graph.training.vectors import Vectors
 
 
 class EdgePrediction(PropertyPrediction):
@@ -29,8 +30,12 @@ class EdgePrediction(PropertyPrediction):
         self.decoder = EdgeDecoder(*sizes, dropout=hyperparameters.dropout).to(device)
         self.decoder.standardise(*moments([self._features])[0])
 
-    def raw(self, output: Tensor, rows: Tensor) -> Tensor:
+    def raw(self, output: Tensor | Vectors, rows: Tensor) -> Tensor:
         """See `PropertyPrediction`."""
         head, tail = self._ends[:, rows]
         scores: Tensor = self.decoder(output[head], output[tail], self._features[rows])
         return scores
+
+    def nodes_of(self, rows: Tensor) -> Tensor:
+        """See `PropertyPrediction`."""
+        return self._ends[:, rows].flatten()

@@ -18,6 +18,7 @@ from modelyard.workloads.graph.training.adjacency import decide_relations
 TIERS = ("1-tier-param", "2-tier-param", "3-tier-param")
 FIXED = "fixed-param"
 _SCORES_THAT_FIT = 1 << 26
+_FULL_BATCH = 1 << 23
 _STEPS = 20
 
 Tiers = dict[str, list[dict[str, Any]]]
@@ -99,18 +100,38 @@ def edge_tiers(graph: Graph) -> Tiers:
             entry("lr", "float", 0.01, range=[0.005, 0.02], inc_strategy="log"),
         ],
         TIERS[1]: [
-            entry("dropout", "float", 0.3, range=[0.0, 0.6], inc_strategy="linear"),
-            entry("layer-norm", "bool", True),
+            entry("dropout", "float", 0.1, range=[0.0, 0.5], inc_strategy="linear"),
+            entry("layer-norm", "bool", False),
         ],
         TIERS[2]: [_batch_size(targets), _DEPTH],
         FIXED: [
             entry("concat-node-embed", "bool", False),
             entry("use-self-loop", "bool", True),
-            entry("l2norm", "float", 1e-3),
+            entry("l2norm", "float", 1e-4),
             entry("enable-early-stop", "bool", True),
             entry("window-for-early-stop", "int", 80),
         ],
     }
+
+
+def is_large(graph: Graph) -> bool:
+    """Whether a step over the whole graph would take too much memory: more than 8 million nodes and messages.
+
+    Every edge is two messages, one each way. A step with 64 hidden channels needs about a kilobyte for each.
+    """
+    nodes = sum(one.num_nodes for one in graph.node_types)
+    return nodes + 2 * sum(one.num_edges for one in graph.edge_types) > _FULL_BATCH
+
+
+def sampled(tiers: Tiers) -> Tiers:
+    """The tiers as they suit a large graph: neighbours are sampled, and an epoch is many small steps."""
+    changed = {
+        "num-epochs": entry("num-epochs", "int", 20, range=[10, 30], inc_strategy="linear", inc_val=5),
+        "batch-size": entry("batch-size", "int", 1024, range=[512, 4096], inc_strategy="power2"),
+        "window-for-early-stop": entry("window-for-early-stop", "int", 5),
+    }
+    tiers = {tier: [changed.get(one["param"], one) for one in entries] for tier, entries in tiers.items()}
+    return extended(tiers, FIXED, entry("fanout", "int", [10, 15, 15]), entry("low-mem", "bool", True))
 
 
 def extended(tiers: Tiers, tier: str, *entries: dict[str, Any]) -> Tiers:

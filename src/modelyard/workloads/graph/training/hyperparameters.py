@@ -44,9 +44,13 @@ class Hyperparameters:
     window_for_early_stop: int = _named(3, "how many evaluations that mean covers", 1)
     num_negs: int = _named(0, "negatives of each positive edge; 0: every other node of the type", 0)
     neg_share: bool = _named(True, "the edges of a batch share their negatives")
+    gamma: float = _named(9.0, "margin that negatives keep from a node, as distance (self-adversarial loss)", 0)
+    rel_part: bool = _named(False, "without effect: relations are never divided among processes")
     regularization_coef: float = _named(0.0, "weight of the cubed L3 norm of scored vectors", 0)
-    fanout: tuple[int, ...] | int | None = _named(None, "without effect: every neighbour takes part in each step")
-    low_mem: bool = _named(True, "without effect: messages are never stored one by one in any case")
+    fanout: tuple[int, ...] | int | None = _named(
+        None, "neighbours drawn per relation, one number a layer; absent: all"
+    )
+    low_mem: bool = _named(True, "with `fanout`: large embeddings lie in files, and blocks are smaller")
     use_edge_features: bool = _named(False, "must be false: edge features do not take part in message passing yet")
 
     @classmethod
@@ -97,6 +101,9 @@ def _checked(name: str, one: Field[Any], value: Any) -> Any:
 
 def _fanout(value: Any) -> Any:
     layers = value if isinstance(value, list | tuple) else [value]
-    if not layers or not all(isinstance(one, int) and not isinstance(one, bool) for one in layers):
-        raise InputError(f"hyperparameter 'fanout' must be an integer or a list of integers, not {value!r}")
+    fits = [isinstance(one, int) and not isinstance(one, bool) and (one > 0 or one == -1) for one in layers]
+    if not layers or not all(fits):
+        raise InputError(
+            f"hyperparameter 'fanout' must be a number above 0, -1 (all neighbours), or a list of such, not {value!r}"
+        )
     return tuple(value) if isinstance(value, list | tuple) else value

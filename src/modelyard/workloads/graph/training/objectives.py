@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -14,10 +15,11 @@ from modelyard.runner.context import InputError
 from modelyard.workloads.graph.data import TRAIN, VALID, Graph
 from modelyard.workloads.graph.models.distmult import DistMult
 from modelyard.workloads.graph.training import evaluate
-from modelyard.workloads.graph.training.adjacency import node_offsets
+from modelyard.workloads.graph.training.adjacency import node_offsets, repeats_of
 from modelyard.workloads.graph.training.edge_prediction import EdgePrediction
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.property_prediction import NodePrediction, shuffled
+from modelyard.workloads.graph.training.vectors import Vectors
 
 _SCORES_AT_ONCE = 1 << 24
 _MOST_SCORES = 1 << 28
@@ -40,8 +42,15 @@ class Objective(Protocol):
         """One epoch's training targets, shuffled where they make several batches."""
         ...
 
-    def loss(self, output: Tensor, batch: Tensor) -> Tensor:
+    def loss(self, output: Tensor | Vectors, batch: Tensor) -> Tensor:
         """The loss of a batch, given the graph model's output `[num_nodes, out_channels]`."""
+        ...
+
+    def reads(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The nodes (by their numbers in the whole graph) whose output the loss of a batch needs.
+
+        And the edges `[3, n]` (number of the edge type, source, destination) that must carry no message meanwhile.
+        """
         ...
 
     def validate(self, output: Tensor, metric: str, topk: int) -> tuple[float, float]:
@@ -89,7 +98,15 @@ class LinkPrediction:
         self.decoder = DistMult(len(targets), hyperparameters.num_hidden).to(device)
         self.out_channels = hyperparameters.num_hidden
         self._questions = _Questions(edges, ends, [slice(*pair) for pair in pairwise(offsets)])
+        self._graph, self._device = graph, device
         self._edges = {int(one): torch.from_numpy(edges[:, split == one]).to(device) for one in np.unique(split)}
+
+    @cached_property
+    def _repeats(self) -> Tensor:
+        """Pairs `[2, n]` of a target and an edge type that holds its edges: itself, or a copy of it."""
+        targets = [number for number, edge_type in enumerate(self._graph.edge_types) if edge_type.target]
+        pairs = [(kind, one) for kind, number in enumerate(targets) for one in repeats_of(self._graph, number)]
+        return torch.tensor(pairs, device=self._device).t()
 
     def batches(self) -> Iterator[Tensor]:
         """Training edges `[3, n]`: head, tail, edge type."""
@@ -97,10 +114,21 @@ class LinkPrediction:
         for chosen in shuffled(torch.arange(edges.size(1), device=edges.device), self._hyperparameters.batch_size):
             yield edges if len(chosen) == edges.size(1) else edges[:, chosen]
 
-    def loss(self, output: Tensor, batch: Tensor) -> Tensor:
-        """Cross entropy of the true end among all candidates or `num-negs` drawn ones, and the regularisation."""
-        total = sum((self._losses(output, asked) for asked in self._questions.of(batch)), output.new_zeros(()))
-        loss = total / (2 * batch.size(1))
+    def reads(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `Objective`: both ends and drawn negatives; the edges themselves, which would give the answer away."""
+        head, tail, kind = batch
+        count = self._hyperparameters.num_negs
+        drawn = [torch.randint(one.start, one.stop, (count,), device=head.device) for one in self._questions.answers()]
+        edge, pair = (kind[:, None] == self._repeats[0]).nonzero().t()
+        return torch.cat([head, tail, *drawn]), torch.stack([self._repeats[1, pair], head[edge], tail[edge]])
+
+    def loss(self, output: Tensor | Vectors, batch: Tensor) -> Tensor:
+        """Cross entropy of the true end among all candidates or `num-negs` drawn ones, and the regularisation.
+
+        Of a sample, all nodes that `reads` named are candidates.
+        """
+        losses = [self._losses(output, asked) for asked in self._questions.of(batch)]
+        loss = torch.stack(losses).sum() / (2 * batch.size(1))
         if coefficient := self._hyperparameters.regularization_coef:
             loss = loss + coefficient * self._cubes(output, batch)
         return loss
@@ -118,9 +146,14 @@ class LinkPrediction:
             return None
         return dict(evaluate.rank_report(evaluate.rank_metrics(self._ranks(output, self._edges[split])[0])))
 
-    def _losses(self, output: Tensor, asked: "_Asked") -> Tensor:
+    def _losses(self, output: Tensor | Vectors, asked: "_Asked") -> Tensor:
         """The sum of cross entropies of some questions' answers."""
-        query, candidates = self._query(output, asked), output[asked.nodes]
+        query = self._query(output, asked)
+        if isinstance(output, Vectors):
+            nodes, candidates = output.span(asked.nodes)
+            answer = torch.searchsorted(nodes, asked.answer + asked.nodes.start)
+            return _log_probabilities(query, candidates)[asked.of, answer].sum().neg()
+        candidates = output[asked.nodes]
         count = self._hyperparameters.num_negs
         if count == 0:
             return _log_probabilities(query, candidates)[asked.of, asked.answer].sum().neg()
@@ -132,10 +165,11 @@ class LinkPrediction:
         true = (query * candidates[asked.answer]).sum(1, keepdim=True)
         return -torch.cat([true, against], dim=1).log_softmax(1)[:, 0].sum()
 
-    def _query(self, output: Tensor, asked: "_Asked") -> Tensor:
-        return self.decoder.query(output.index_select(0, asked.anchor), asked.question)
+    def _query(self, output: Tensor | Vectors, asked: "_Asked") -> Tensor:
+        known = output[asked.anchor] if isinstance(output, Vectors) else output.index_select(0, asked.anchor)
+        return self.decoder.query(known, asked.question)
 
-    def _cubes(self, output: Tensor, batch: Tensor) -> Tensor:
+    def _cubes(self, output: Tensor | Vectors, batch: Tensor) -> Tensor:
         """The nuclear 3-norm of Lacroix et al. 2018, mean over the edges and both questions."""
         head, tail, kind = batch
         relation = self.decoder.relation
@@ -199,6 +233,10 @@ class _Questions:
         self._keys, begin = np.unique(key[order], return_index=True)
         self._begin = np.append(begin, len(order))
         self._answers = answer[order]
+
+    def answers(self) -> list[slice]:
+        """The nodes of each type that answers are of."""
+        return [self._nodes[node_type] for node_type in self._answer_type.unique().tolist()]
 
     def of(self, edges: Tensor) -> list[_Asked]:
         """The questions that edges `[3, n]` ask, by type of answer."""

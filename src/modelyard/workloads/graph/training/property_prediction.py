@@ -13,6 +13,7 @@ from modelyard.workloads.graph.data import TRAIN, VALID, Graph, Task
 from modelyard.workloads.graph.training import evaluate
 from modelyard.workloads.graph.training.adjacency import node_offsets
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+from modelyard.workloads.graph.training.vectors import Vectors
 
 
 class PropertyPrediction:
@@ -51,15 +52,23 @@ class PropertyPrediction:
         if task.is_regression():
             self.mean, self.deviation = float(train.mean()), float(train.std(correction=0)) or 1.0
 
-    def raw(self, output: Tensor, rows: Tensor) -> Tensor:
+    def raw(self, output: Tensor | Vectors, rows: Tensor) -> Tensor:
         """The scores of some rows before they are scaled, `[len(rows), num_outputs]`; `output` is the graph model's."""
         raise NotImplementedError
+
+    def nodes_of(self, rows: Tensor) -> Tensor:
+        """The nodes whose output the scores of some rows need."""
+        raise NotImplementedError
+
+    def reads(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `Objective`: no edge tells the property of another thing, so all may carry messages."""
+        return self.nodes_of(batch), None
 
     def batches(self) -> Iterator[Tensor]:
         """Rows of the training split."""
         return shuffled(self._rows[TRAIN], self._batch_size)
 
-    def loss(self, output: Tensor, batch: Tensor) -> Tensor:
+    def loss(self, output: Tensor | Vectors, batch: Tensor) -> Tensor:
         """Cross entropy, binary cross entropy, or squared error in units of the training labels' deviation."""
         return self._loss(self.raw(output, batch), self.labels[batch])
 
@@ -117,9 +126,13 @@ class NodePrediction(PropertyPrediction):
         self.nodes = slice(offset, offset + len(self.labels))
         self.out_channels = self.num_outputs
 
-    def raw(self, output: Tensor, rows: Tensor) -> Tensor:
+    def raw(self, output: Tensor | Vectors, rows: Tensor) -> Tensor:
         """See `PropertyPrediction`."""
-        return output[self.nodes][rows]
+        return output[self.nodes_of(rows)]
+
+    def nodes_of(self, rows: Tensor) -> Tensor:
+        """See `PropertyPrediction`."""
+        return rows + self.nodes.start
 
 
 def shuffled(rows: Tensor, batch_size: int) -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
 """A processed graph as tensors: the constant inputs of a model, in the shape in which it multiplies them."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
-from modelyard.workloads.graph.data import Graph
+from modelyard.workloads.graph.data import Graph, NodeType
 from modelyard.workloads.graph.training.adjacency import Adjacency
 
 # Torch says both of these once in every process, and so in every trial's log; patterns are checked as they are built.
@@ -53,7 +53,7 @@ class GraphTensors:
     features: the blocks of each node type, in the order of its features. matrix: the stacked adjacency of all
     relations, `[num_rows, num_nodes]`; the first `sizes[0]` rows are relation 0's, and so on; `row_node` are the
     rows' destinations. own: nodes whose own vector no relation brings in, bool `[num_nodes]`; None where that is
-    every node.
+    every node. rows: of a sample, the row of each node among all of its type, int64 on the CPU; None for a whole graph.
     """
 
     num_nodes: tuple[int, ...]
@@ -62,6 +62,7 @@ class GraphTensors:
     sizes: tuple[int, ...]
     row_node: Tensor
     own: Tensor | None
+    rows: tuple[Tensor, ...] | None = None
 
     @property
     def one_row_a_node(self) -> bool:
@@ -79,7 +80,10 @@ def graph_tensors(graph: Graph, adjacency: Adjacency, device: torch.device | str
     own = torch.from_numpy(adjacency.own).to(device)
     return GraphTensors(
         num_nodes=tuple(node_type.num_nodes for node_type in graph.node_types),
-        features=tuple(_blocks(graph, number, device) for number in range(len(graph.node_types))),
+        features=tuple(
+            feature_blocks(node_type, graph.features(number), device)
+            for number, node_type in enumerate(graph.node_types)
+        ),
         matrix=SparseMatrix.from_entries(adjacency.row, adjacency.col, adjacency.value, size, device),
         sizes=tuple(np.diff(adjacency.row_ptr).tolist()),
         row_node=torch.from_numpy(adjacency.row_node).to(device),
@@ -87,20 +91,34 @@ def graph_tensors(graph: Graph, adjacency: Adjacency, device: torch.device | str
     )
 
 
-def _blocks(graph: Graph, number: int, device: torch.device) -> tuple[Block, ...]:
-    node_type, arrays = graph.node_types[number], graph.features(number)
+def feature_blocks(
+    node_type: NodeType, arrays: Mapping[str, np.ndarray], device: torch.device, rows: np.ndarray | None = None
+) -> tuple[Block, ...]:
+    """A node type's features, of all nodes or of some `rows`, from the arrays that `Graph.features` gives."""
     blocks: list[Block] = []
     for place, feature in enumerate(node_type.features):
         if feature.sparse:
-            indptr, values = arrays[f"{place}.indptr"], arrays[f"{place}.values"]
-            row = np.repeat(np.arange(node_type.num_nodes), np.diff(indptr))
-            length = np.sqrt(np.bincount(row, values.astype(np.float64) ** 2, node_type.num_nodes))
-            scaled = values / np.maximum(length, np.finfo(np.float32).tiny)[row]
-            size = (node_type.num_nodes, feature.dim)
-            blocks.append(SparseMatrix.from_entries(row, arrays[f"{place}.indices"], scaled, size, device))
+            size = (node_type.num_nodes if rows is None else len(rows), feature.dim)
+            indptr, indices, values = (arrays[f"{place}.{part}"] for part in ("indptr", "indices", "values"))
+            entries = _sparse_rows(indptr, indices, values, rows)
+            blocks.append(SparseMatrix.from_entries(*entries, size, device))
         else:
-            blocks.append(torch.from_numpy(arrays[str(place)]).to(device))
+            dense = arrays[str(place)] if rows is None else arrays[str(place)][rows]
+            blocks.append(torch.from_numpy(dense).to(device))
     return tuple(blocks)
+
+
+def _sparse_rows(
+    indptr: np.ndarray, indices: np.ndarray, values: np.ndarray, rows: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, column and value of each entry, each row scaled to length 1."""
+    count = np.diff(indptr) if rows is None else indptr[rows + 1] - indptr[rows]
+    row = np.repeat(np.arange(len(count)), count)
+    if rows is not None:
+        places = np.repeat(indptr[rows] - (np.cumsum(count) - count), count) + np.arange(len(row))
+        indices, values = indices[places], values[places]
+    length = np.sqrt(np.bincount(row, values.astype(np.float64) ** 2, len(count)))
+    return row, indices, values / np.maximum(length, np.finfo(np.float32).tiny)[row]
 
 
 def moments(blocks: Sequence[Block]) -> list[tuple[Tensor, Tensor]]:

@@ -1,10 +1,10 @@
 """One training run of a graph model, and the worker that does it as a trial of a search."""
 
 import json
+import tempfile
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
@@ -19,54 +19,12 @@ from modelyard.workloads.graph.models.gnn import GNN, Dimensions
 from modelyard.workloads.graph.models.registry import model_class
 from modelyard.workloads.graph.training.adjacency import Adjacency, adjacency_path, read_adjacency
 from modelyard.workloads.graph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from modelyard.workloads.graph.training.evaluation import EarlyStop, Evaluation, Score
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
+from modelyard.workloads.graph.training.node_table import NodeTable
 from modelyard.workloads.graph.training.objectives import Objective, objective_for
+from modelyard.workloads.graph.training.passes import Passes, passes_for, prediction_passes
 from modelyard.workloads.graph.training.search_space import LOWER_IS_BETTER
-from modelyard.workloads.graph.training.tensors import GraphTensors, graph_tensors
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model is judged by while it trains.
-
-    metric: one of Neptune ML's names; topk belongs to `acc_topk`. every: how often, as `eval_frequency` says it.
-    """
-
-    metric: str
-    topk: int = 1
-    every: str = "evaluate_every_epoch"
-    value: float = 1
-
-    def steps_between(self, steps_an_epoch: int) -> int:
-        """Optimizer steps from one evaluation to the next."""
-        if self.every == "evaluate_every_batch":
-            return max(1, int(self.value))
-        return max(1, round(self.value * steps_an_epoch))
-
-
-@dataclass(frozen=True)
-class Score:
-    """One evaluation: its epoch, the mean training loss since the last one, the metric, the validation loss."""
-
-    epoch: int
-    loss: float
-    value: float
-    valid_loss: float
-
-
-class EarlyStop:
-    """Neptune ML's rule: stop when a validation score is worse than the mean of the last `window` scores before it."""
-
-    def __init__(self, window: int, lower_is_better: bool) -> None:
-        self._recent: deque[float] = deque(maxlen=window)
-        self._sign = -1 if lower_is_better else 1
-
-    def stops(self, value: float) -> bool:
-        """Takes the next score; says whether training ends with it."""
-        value *= self._sign
-        worse = len(self._recent) == self._recent.maxlen and value < fmean(self._recent)
-        self._recent.append(value)
-        return worse
 
 
 class Pruned(Exception):
@@ -81,47 +39,65 @@ def fit(
     seed: int = 0,
     on_score: Callable[[Score], None] = lambda score: None,
     model_name: str = "rgcn",
+    scratch: Path | None = None,
 ) -> tuple[Checkpoint, list[Score]]:
     """Trains a model; the checkpoint is of the best evaluation, ties broken by the lower validation loss.
 
-    `on_score` may raise to end the run. InputError: the loss stopped being a number, or a split is empty.
+    `on_score` may raise to end the run. scratch: a folder for arrays that should not lie in memory, which are gone
+    afterwards; the system's own by default. InputError: the loss stopped being a number, or a split is empty.
     """
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        return _fit(graph, adjacency, hyperparameters, evaluation, seed, on_score, model_name, Path(folder))
+
+
+def _fit(
+    graph: Graph,
+    adjacency: Adjacency,
+    hyperparameters: Hyperparameters,
+    evaluation: Evaluation,
+    seed: int,
+    on_score: Callable[[Score], None],
+    model_name: str,
+    scratch: Path,
+) -> tuple[Checkpoint, list[Score]]:
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tensors = graph_tensors(graph, adjacency, device)
+    passes = passes_for(graph, adjacency, hyperparameters, device, seed, scratch)
     objective = objective_for(graph, hyperparameters, device)
     dimensions = dimensions_of(graph, adjacency, objective)
     build = cast("type[GNN]", model_class(model_name))
-    model = build(dimensions, hyperparameters, bool(adjacency.own.any())).to(device)
-    model.encoder.standardise(tensors)
+    model = build(dimensions, hyperparameters, bool(adjacency.own.any()), passes.tables).to(device)
+    model.encoder.standardise(passes.typical())
     weights = nn.ModuleDict({"model": model} | ({"decoder": objective.decoder} if objective.decoder else {}))
     optimizer = optimizer_for(weights, model, hyperparameters)
     sign = -1 if evaluation.metric in LOWER_IS_BETTER else 1
     early = EarlyStop(hyperparameters.window_for_early_stop, sign < 0)
 
     scores: list[Score] = []
-    best, best_rank = weights.state_dict(), (-torch.inf, -torch.inf)
+    best, best_rank = _copied(weights, passes.tables), (-torch.inf, -torch.inf)
     losses: list[float] = []
     step, steps_an_epoch = 0, sum(1 for _ in objective.batches())
     for epoch in range(1, hyperparameters.num_epochs + 1):
         for place, batch in enumerate(objective.batches(), start=1):
             weights.train()
             optimizer.zero_grad()
-            loss = objective.loss(model(tensors)[0], batch)
+            loss = passes.loss(model, objective, batch)
             loss.backward()
             optimizer.step()
+            for table in passes.tables.values():
+                table.step(hyperparameters.sparse_lr or hyperparameters.lr)
             losses.append(float(loss.detach()))
             step += 1
             last = epoch == hyperparameters.num_epochs and place == steps_an_epoch
             if step % evaluation.steps_between(steps_an_epoch) and not last:
                 continue
-            score = _evaluate(weights, model, tensors, objective, evaluation, epoch, fmean(losses))
+            score = _evaluate(weights, model, passes, objective, evaluation, epoch, fmean(losses))
             losses.clear()
             scores.append(score)
             on_score(score)
             rank = (sign * score.value, -score.valid_loss)
             if rank > best_rank:
-                best, best_rank = {name: value.clone() for name, value in weights.state_dict().items()}, rank
+                best, best_rank = _copied(weights, passes.tables), rank
             if hyperparameters.enable_early_stop and early.stops(score.value):
                 return _checkpoint(model_name, adjacency, hyperparameters, dimensions, best), scores
     return _checkpoint(model_name, adjacency, hyperparameters, dimensions, best), scores
@@ -155,6 +131,8 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
 
     try:
         model = parameters["model"]
+        scratch = Path(parameters["state"]) / "scratch"
+        scratch.mkdir(exist_ok=True)
         hyperparameters = Hyperparameters.from_names(parameters["hyperparameters"], model)
         checkpoint, _ = fit(
             read_graph(Path(parameters["graph"])),
@@ -164,6 +142,7 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
             parameters["seed"],
             on_score,
             model,
+            scratch,
         )
     except Pruned:
         channel.send(result="pruned")
@@ -196,8 +175,10 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
     adjacency = read_adjacency(adjacency_path(Path(parameters["state"]), checkpoint.model, use_self_loop))
     objective = objective_for(graph, checkpoint.hyperparameters, torch.device("cpu"))
     model = checkpoint.restore(objective.decoder)
-    with torch.no_grad():
-        output, _ = model(graph_tensors(graph, adjacency))
+    with tempfile.TemporaryDirectory(dir=parameters["state"]) as scratch:
+        device = torch.device("cpu")
+        passes = prediction_passes(graph, adjacency, checkpoint.hyperparameters, device, Path(scratch))
+        output, _ = passes.outputs(model)
         for split, name in ((VALID, "eval_metrics_info.json"), (TEST, "test_metrics_info.json")):
             if (report := objective.report(output, split)) is not None:
                 atomic.write(Path(parameters["output"]) / name, json.dumps(report, indent=1).encode())
@@ -206,10 +187,16 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
     channel.send(result="complete")
 
 
+def _copied(weights: nn.Module, tables: Mapping[int, NodeTable]) -> dict[str, torch.Tensor]:
+    """All weights as they are now, which later steps do not change."""
+    copies = {name: value.clone() for name, value in weights.state_dict().items()}
+    return copies | {f"model.encoder.embeddings.{number}": table.copy() for number, table in tables.items()}
+
+
 def _evaluate(
     weights: nn.Module,
     model: GNN,
-    tensors: GraphTensors,
+    passes: Passes,
     objective: Objective,
     evaluation: Evaluation,
     epoch: int,
@@ -221,7 +208,7 @@ def _evaluate(
         )
     weights.eval()
     with torch.no_grad():
-        value, valid_loss = objective.validate(model(tensors)[0], evaluation.metric, evaluation.topk)
+        value, valid_loss = objective.validate(passes.outputs(model)[0], evaluation.metric, evaluation.topk)
     return Score(epoch, loss, value, valid_loss)
 
 

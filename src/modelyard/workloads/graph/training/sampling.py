@@ -1,0 +1,187 @@
+"""Neighbour sampling: a small graph around some nodes, on which every model runs as on the whole one.
+
+Hamilton, Ying, Leskovec: "Inductive Representation Learning on Large Graphs", NIPS 2017. Each node that is reached
+gets at most `fanout` entries of each of its rows, a (relation, node) pair each, drawn without replacement, and their
+values grow by what was left out, so that a row's sum is what it would be on average. Nodes keep their order: those of a
+type stay together, and a model does not see the difference.
+
+All of it is arithmetic on whole arrays: a batch of 1,024 nodes costs milliseconds, a hub no more than another node.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modelyard.workloads.graph.data import Graph
+from modelyard.workloads.graph.training.adjacency import Adjacency, node_offsets
+from modelyard.workloads.graph.training.tensors import GraphTensors, SparseMatrix, feature_blocks
+
+ALL = -1
+"""A fanout that takes every neighbour."""
+
+_NONE = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some nodes and the messages between them.
+
+    nodes: int64, rising, by their numbers in the whole graph. tensors: the small graph; its node n is `nodes[n]`.
+    """
+
+    nodes: np.ndarray
+    tensors: GraphTensors
+
+    def places(self, nodes: np.ndarray) -> Tensor:
+        """Where nodes of the whole graph stand in this one; all of them must be here."""
+        return torch.from_numpy(np.searchsorted(self.nodes, nodes)).to(self.tensors.row_node.device)
+
+
+class NeighbourSampler:
+    """Draws samples of one graph, the same ones again for the same seed."""
+
+    def __init__(self, graph: Graph, adjacency: Adjacency, seed: int, device: torch.device | str = "cpu") -> None:
+        self.num_nodes = adjacency.num_nodes
+        self._device = torch.device(device)
+        self._graph = graph
+        self._arrays = [graph.features(number) for number in range(len(graph.node_types))]
+        self._offsets = node_offsets(graph)
+        self._adjacency = adjacency
+        self._every_node_has_a_row = adjacency.row_ptr.tolist() == [0, adjacency.num_nodes]
+        num_rows = len(adjacency.row_node)
+        self._row_begin = np.searchsorted(adjacency.row, np.arange(num_rows + 1))
+        self._rows = np.argsort(adjacency.row_node, kind="stable")
+        counts = np.bincount(adjacency.row_node, minlength=self.num_nodes)
+        self._node_begin = np.concatenate([[0], np.cumsum(counts)])
+        self._random = np.random.default_rng(seed)
+
+    def sample(
+        self, seeds: np.ndarray, fanout: Sequence[int], hidden: np.ndarray | None = None, features: bool = True
+    ) -> Sample:
+        """The seeds and what reaches them in `len(fanout)` steps.
+
+        fanout: one number a layer, the last for the seeds' own neighbours, as in DGL; `ALL` takes every one. hidden:
+        `[3, n]`, edges (number of the edge type, source, destination) that carry no message in either direction.
+        """
+        frontier = reached = np.unique(seeds)
+        rows: list[np.ndarray] = []
+        counts: list[np.ndarray] = []
+        entries: list[np.ndarray] = []
+        for most in reversed(fanout):
+            frontier_rows = _ranges(self._node_begin, frontier, self._rows)
+            drawn, count = self._draw(frontier_rows, most)
+            if hidden is not None:
+                drawn, count = self._without(frontier_rows, drawn, count, hidden)
+            rows.append(frontier_rows)
+            counts.append(count)
+            entries.append(drawn)
+            frontier = np.setdiff1d(self._adjacency.col[drawn], reached)
+            reached = np.union1d(reached, frontier)
+        all_rows, all_counts, all_entries = (np.concatenate([_NONE, *parts]) for parts in (rows, counts, entries))
+        return Sample(reached, self._tensors(reached, all_rows, all_counts, all_entries, features))
+
+    def blocks(self, most_entries: int) -> list[np.ndarray]:
+        """All nodes in runs of about as many entries (and of no more nodes than that)."""
+        weight = np.zeros(self.num_nodes + 1, np.int64)
+        np.add.at(weight, self._adjacency.row_node + 1, np.diff(self._row_begin))
+        passed = np.cumsum(weight) + np.arange(self.num_nodes + 1)
+        cuts = np.searchsorted(passed, np.arange(most_entries, passed[-1], most_entries))
+        return [run for run in np.split(np.arange(self.num_nodes), np.unique(cuts)) if len(run)]
+
+    def _draw(self, rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Entries of rows, at most so many of each, and how many each gave."""
+        degree = self._row_begin[rows + 1] - self._row_begin[rows]
+        if most == ALL or not (large := degree > most).any():
+            return _ranges(self._row_begin, rows), degree
+        count = np.minimum(degree, most)
+        begin = np.cumsum(count) - count
+        drawn = np.empty(count.sum(), np.int64)
+        small = ~large
+        drawn[_runs(begin[small], count[small])] = _ranges(self._row_begin, rows[small])
+        chosen = _choose(degree[large], most, self._random) + self._row_begin[rows[large], None]
+        drawn[_runs(begin[large], count[large])] = chosen.ravel()
+        return drawn, count
+
+    def _without(
+        self, rows: np.ndarray, drawn: np.ndarray, count: np.ndarray, hidden: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What was drawn, without the hidden edges and their reverses."""
+        of = np.repeat(np.arange(len(rows)), count)
+        relation = np.searchsorted(self._adjacency.row_ptr, rows, "right") - 1
+        kinds = np.array([one.edge_type for one in self._adjacency.relations])
+        kind, source, dest = hidden
+        there = self._codes(np.tile(kind, 2), np.concatenate([source, dest]), np.concatenate([dest, source]))
+        ours = self._codes(kinds[relation][of], self._adjacency.col[drawn], self._adjacency.row_node[rows][of])
+        kept = ~np.isin(ours, there)
+        return drawn[kept], np.bincount(of[kept], minlength=len(rows))
+
+    def _codes(self, kind: np.ndarray, source: np.ndarray, dest: np.ndarray) -> np.ndarray:
+        codes: np.ndarray = (kind * self.num_nodes + source) * self.num_nodes + dest
+        return codes
+
+    def _tensors(
+        self, nodes: np.ndarray, rows: np.ndarray, count: np.ndarray, entries: np.ndarray, features: bool
+    ) -> GraphTensors:
+        adjacency = self._adjacency
+        order = np.argsort(rows)
+        entries = entries[_runs((np.cumsum(count) - count)[order], count[order])]
+        rows, count = rows[order], count[order]
+        degree = self._row_begin[rows + 1] - self._row_begin[rows]
+        value = adjacency.value[entries] * np.repeat((degree / np.maximum(count, 1)).astype(np.float32), count)
+        row_node = np.searchsorted(nodes, adjacency.row_node[rows])
+        sizes = np.diff(np.searchsorted(rows, adjacency.row_ptr))
+        row = np.repeat(np.arange(len(rows)), count)
+        if self._every_node_has_a_row:
+            row, row_node, sizes = row_node[row], np.arange(len(nodes)), np.array([len(nodes)])
+        begin = np.searchsorted(nodes, self._offsets)
+        own = torch.from_numpy(adjacency.own[nodes]).to(self._device)
+        of_type = [nodes[slice(*begin[n : n + 2])] - self._offsets[n] for n in range(len(begin) - 1)]
+        size = (len(row_node), len(nodes))
+        col = np.searchsorted(nodes, adjacency.col[entries])
+        return GraphTensors(
+            num_nodes=tuple(len(one) for one in of_type),
+            features=tuple(self._blocks(number, one) if features else () for number, one in enumerate(of_type)),
+            matrix=SparseMatrix.from_entries(row, col, value, size, self._device),
+            sizes=tuple(sizes.tolist()),
+            row_node=torch.from_numpy(row_node).to(self._device),
+            own=None if own.all() else own,
+            rows=tuple(torch.from_numpy(one) for one in of_type),
+        )
+
+    def _blocks(self, number: int, rows: np.ndarray) -> tuple[Tensor | SparseMatrix, ...]:
+        return feature_blocks(self._graph.node_types[number], self._arrays[number], self._device, rows)
+
+
+def fanout_of_layers(fanout: int | Sequence[int], layers: int) -> tuple[int, ...]:
+    """One fanout a layer: of a longer list the first ones, of a shorter one the last again and again."""
+    given = [fanout] if isinstance(fanout, int) else list(fanout)
+    return tuple((given + given[-1:] * layers)[:layers])
+
+
+def _choose(degree: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """`count` different numbers below each degree, every set as likely: `[len(degree), count]`.
+
+    Bentley and Floyd, "A sample of brilliance", CACM 1987: the cost does not depend on the degrees.
+    """
+    chosen = np.empty((len(degree), count), np.int64)
+    for place in range(count):
+        last = degree - count + place
+        drawn = random.integers(0, last + 1)
+        taken = (chosen[:, :place] == drawn[:, None]).any(1)
+        chosen[:, place] = np.where(taken, last, drawn)
+    return chosen
+
+
+def _ranges(begin: np.ndarray, chosen: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
+    """All places from `begin[i]` to `begin[i + 1]` for each i that is chosen, or the values at these places."""
+    places = _runs(begin[chosen], begin[chosen + 1] - begin[chosen])
+    return places if values is None else values[places]
+
+
+def _runs(begin: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """The numbers `begin`, `begin + 1` ..., `count` of them, one run after the other."""
+    runs: np.ndarray = np.repeat(begin - (np.cumsum(count) - count), count) + np.arange(count.sum())
+    return runs
