@@ -8,7 +8,7 @@ from typing import Any
 
 from modelyard.runner.context import InputError
 from modelyard.workloads.graph.bring.tables import Column, EdgeTable, Source, edge_name
-from modelyard.workloads.graph.processing.export import OPTIONS, TEXT_EMBEDDINGS
+from modelyard.workloads.graph.processing.export import OPTIONS
 
 LINK_PREDICTION = "link_prediction"
 TASKS = ("classification", "regression")
@@ -61,7 +61,7 @@ def features(source: Source, wanted: Iterable[str]) -> dict[Column, Asked]:
             raise InputError(
                 f"{text!r}: the encoding is missing; write TYPE.COLUMN:ENCODING, with {', '.join(OPTIONS)}"
             )
-        if asked.kind not in (*OPTIONS, *TEXT_EMBEDDINGS):
+        if asked.kind not in OPTIONS:
             raise InputError(f"{text!r}: unknown encoding {asked.kind!r}; there are {', '.join(OPTIONS)}")
         found[asked.column] = asked
     return found
