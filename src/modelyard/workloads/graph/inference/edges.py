@@ -1,22 +1,23 @@
 """Predictions for edges, in NumPy: the decoder of `models/edge_decoder.py` over the embeddings of both ends.
 
-A folder holds `decoder.safetensors`: the decoder's weights, with the standardisation of features and the scale of a
-regression's labels folded into them, `mean`, the mean features, and as metadata `activation`. Where edges have
+A folder holds `decoder.npz`: the decoder's weights, with the standardisation of features and the scale of a
+regression's labels folded into them, `mean`, the mean features, and the name of the `activation`. Where edges have
 features, it also holds `pairs.npy`, int64 `[num_edges]`, the sorted codes `head * num_tails + tail` of the rows of
 their ends within their types, and `features.npy`, float32 `[num_edges, dim]`, in the same order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
-from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.inference.ids import read_mapped
 from modelyard.workloads.graph.inference.ranking import softmax
+
+if TYPE_CHECKING:  # a serving task has no use for the readers of graphs
+    from modelyard.workloads.graph.data import Graph
 
 _AT_ONCE = 65_536
 """Edges that are scored at once."""
@@ -55,9 +56,41 @@ class EdgeScores:
 
     def of(self, head: np.ndarray, tail: np.ndarray) -> np.ndarray:
         """float32 `[num_pairs, outputs]` for rows of nodes within their types, int64 `[num_pairs]`."""
+        return self._averaged(head, tail, self._heads, self._tails, head, tail)
+
+    def fresh(
+        self,
+        rows: tuple[np.ndarray, np.ndarray],
+        heads: np.ndarray,
+        tails: np.ndarray,
+        features: Sequence[Sequence[float] | None],
+    ) -> np.ndarray:
+        """As `of`, for vectors `[num_pairs, channels]` of both ends that no transform has computed.
+
+        rows: of stored nodes within their types, -1 for others. features: those of the edge that is asked for, None for
+        what is stored.
+        """
+        every = np.arange(len(heads))
+        scores = self._averaged(*rows, heads, tails, every, every)
+        given = [place for place, one in enumerate(features) if one is not None]
+        if given:
+            values = np.array([features[place] for place in given], np.float32).reshape(len(given), -1)
+            scores[given] = self._scorer.scores(heads[given], tails[given], values)
+        return scores
+
+    def _averaged(
+        self,
+        head: np.ndarray,
+        tail: np.ndarray,
+        heads: np.ndarray,
+        tails: np.ndarray,
+        head_at: np.ndarray,
+        tail_at: np.ndarray,
+    ) -> np.ndarray:
+        """The scores of pairs of stored rows whose vectors are `heads[head_at]` and `tails[tail_at]`."""
         if not self._mean.size:
-            return self._scored(head, tail, np.empty((len(head), 0), np.float32))
-        codes = head * len(self._tails) + tail
+            return self._scored(heads, tails, head_at, tail_at, np.empty((len(head), 0), np.float32))
+        codes = np.where((head < 0) | (tail < 0), -1, head * len(self._tails) + tail)
         first = np.searchsorted(self._pairs, codes, "left")
         count = np.searchsorted(self._pairs, codes, "right") - first
         known = count > 0
@@ -67,19 +100,19 @@ class EdgeScores:
         place = (first - begin)[pair] + np.arange(len(pair))
         features = np.broadcast_to(self._mean, (len(pair), len(self._mean))).copy()
         features[known[pair]] = self._features[place[known[pair]]]
-        sums = np.add.reduceat(self._scored(head[pair], tail[pair], features), begin, axis=0)
+        sums = np.add.reduceat(self._scored(heads, tails, head_at[pair], tail_at[pair], features), begin, axis=0)
         averages: np.ndarray = sums / count[:, None].astype(np.float32)
         return averages
 
-    def _scored(self, head: np.ndarray, tail: np.ndarray, features: np.ndarray) -> np.ndarray:
+    def _scored(
+        self, heads: np.ndarray, tails: np.ndarray, head: np.ndarray, tail: np.ndarray, features: np.ndarray
+    ) -> np.ndarray:
         pieces = [slice(begin, begin + _AT_ONCE) for begin in range(0, max(1, len(head)), _AT_ONCE)]
-        return np.concatenate(
-            [self._scorer.scores(self._heads[head[p]], self._tails[tail[p]], features[p]) for p in pieces]
-        )
+        return np.concatenate([self._scorer.scores(heads[head[p]], tails[tail[p]], features[p]) for p in pieces])
 
 
 def write_scorer(
-    graph: Graph, decoder: Mapping[str, np.ndarray], mean: float, deviation: float, folder: Path
+    graph: "Graph", decoder: Mapping[str, np.ndarray], mean: float, deviation: float, folder: Path
 ) -> EdgeScorer:
     """Writes the folder for a graph's task, and gives the scorer.
 
@@ -88,7 +121,7 @@ def write_scorer(
     activation = "none" if graph.task.is_regression() else "sigmoid" if graph.task.multilabel else "softmax"
     weights = _folded(decoder, mean, deviation)
     folder.mkdir(parents=True)
-    save_file(weights, folder / "decoder.safetensors", {"activation": activation})
+    np.savez(folder / "decoder.npz", activation=activation, **weights)  # type: ignore[arg-type]
     if weights["mean"].size:
         _write_features(graph, folder)
     return EdgeScorer(weights, activation)
@@ -96,9 +129,9 @@ def write_scorer(
 
 def read_scorer(folder: Path) -> EdgeScorer:
     """Reads what `write_scorer` wrote."""
-    with safe_open(folder / "decoder.safetensors", framework="np") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return EdgeScorer(weights, file.metadata()["activation"])
+    with np.load(folder / "decoder.npz", allow_pickle=False) as file:
+        weights = dict(file)
+    return EdgeScorer(weights, str(weights.pop("activation")))
 
 
 def _folded(decoder: Mapping[str, np.ndarray], mean: float, deviation: float) -> dict[str, np.ndarray]:
@@ -114,7 +147,7 @@ def _folded(decoder: Mapping[str, np.ndarray], mean: float, deviation: float) ->
     }
 
 
-def _write_features(graph: Graph, folder: Path) -> None:
+def _write_features(graph: "Graph", folder: Path) -> None:
     assert graph.task.edge_type is not None
     arrays = graph.edges(graph.edge_type_index(graph.task.edge_type))
     num_tails = graph.node_types[graph.node_type_index(graph.task.edge_type[2])].num_nodes

@@ -1,7 +1,8 @@
 """Requests to a Neptune ML endpoint, as awslabs/neptuneml-toolkit sends them, read with tolerance and checked.
 
 `{"version": "v1", "mode": …, "data": {"globalParameters": {…}, "nodes": [{"nodeId": …}]}}`; link prediction has
-`"edges": [{"headNodeId": …}]` or `[{"tailNodeId": …}]` instead. An item may be the bare id as well.
+`"edges": [{"headNodeId": …}]` or `[{"tailNodeId": …}]` instead, an edge's property both in each item. An item may be
+the bare id as well, but for edges.
 """
 
 import json
@@ -23,6 +24,9 @@ _KEYS: Mapping[str | None, tuple[str, ...]] = {
     "embed_knn": ("nodeId", "headNodeId", "id"),
     None: ("nodeId", "headNodeId", "id"),
 }
+_TAIL = ("tailNodeId",)
+
+EDGE_TASKS = ("edge_class", "edge_regression")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Request:
     head_type: str | None = None
     tail_type: str | None = None
     property: str | None = None
+    tails: tuple[str | int, ...] = ()
+    """The other ends of edges whose property is asked for."""
 
 
 def read_request(body: bytes, task: str) -> Request:
@@ -50,6 +56,7 @@ def read_request(body: bytes, task: str) -> Request:
     if len(items) > MAX_ITEMS:
         raise RequestError(f"{len(items)} items; at most {MAX_ITEMS} are answered in one request")
     mode = _mode(parameters, task, items)
+    of_edges = mode is None and task in EDGE_TASKS
     return Request(
         ids=_ids(items, _KEYS[mode]),
         mode=mode,
@@ -59,6 +66,7 @@ def read_request(body: bytes, task: str) -> Request:
         head_type=_text(parameters, "headNodeType"),
         tail_type=_text(parameters, "tailNodeType"),
         property=_text(parameters, "property"),
+        tails=_ids([_edge(item, number) for number, item in enumerate(items)], _TAIL) if of_edges else (),
     )
 
 
@@ -81,8 +89,16 @@ def _object(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
     return value or {}
 
 
+def _edge(item: Any, number: int) -> dict[str, Any]:
+    if not isinstance(item, dict) or item.get("headNodeId") is None or item.get("tailNodeId") is None:
+        raise RequestError(f"item {number} needs a headNodeId and a tailNodeId: {_shown(item)}")
+    return item
+
+
 def _mode(parameters: Mapping[str, Any], task: str, items: list[Any]) -> Mode | None:
     mode = _text(parameters, "mode")
+    if mode == "predict_edge" and task in EDGE_TASKS:
+        return None
     allowed = ("predict_tail", "predict_head", "embed_knn") if task == "link_predict" else ("embed_knn",)
     if mode is None and task == "link_predict":
         heads = all(isinstance(item, dict) and item.get("headNodeId") is None for item in items) and items

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ import orjson
 
 from modelyard.runner.context import Context, InputError
 from modelyard.runner.serving import RequestError, serve
+from modelyard.workloads.graph.inference.edges import EdgeScores
 from modelyard.workloads.graph.inference.ids import NodeIds, read_mapped
 from modelyard.workloads.graph.inference.ranking import Ranked, rank_links, rank_neighbours, read_known
-from modelyard.workloads.graph.inference.requests import Request, read_request
+from modelyard.workloads.graph.inference.requests import EDGE_TASKS, Request, read_request
 from modelyard.workloads.graph.inference.served import read_served
 
 _QUICK_CELLS = 200_000
 """Scores of one request that may be computed on the event loop; more of them go to a thread."""
 _MOST_CELLS = 1_000_000_000
 """Scores that one request may ask for; this many take seconds."""
+_CELLS_AN_EDGE = 100
+"""As many cells as the decoder of one edge takes time for, about."""
 
 Output = list[dict[str, Any]]
 
@@ -53,13 +57,17 @@ class Model:
             known = [serving / "known" / str(number) for number in range(len(self._served.targets))]
             self._vectors = {mode: read_mapped(serving / f"{end}_vectors.npy") for mode, end in _ENDS.items()}
             self._known = {mode: [read_known(one / f"{end}s") for one in known] for mode, end in _ENDS.items()}
+        elif self._served.task in EDGE_TASKS:
+            target = self._served.targets[0]
+            heads, tails = (self._embeddings[self._served.rows(end)] for end in (target.source, target.dest))
+            self._edge_scores = EdgeScores(serving / "edges", heads, tails)
         else:
             self._scores = read_mapped(serving / "scores.npy")
 
     async def answer(self, header: Mapping[str, Any], body: bytes) -> tuple[Mapping[str, Any], bytes]:
         """Answers one InvokeEndpoint request; RequestError says what is wrong with it."""
         request = read_request(body, self._served.task)
-        cells = len(request.ids) * self._served.num_nodes if request.mode else 0
+        cells = len(request.ids) * self._served.num_nodes if request.mode else len(request.tails) * _CELLS_AN_EDGE
         if cells > _MOST_CELLS:
             most = max(1, _MOST_CELLS // self._served.num_nodes)
             raise RequestError(f"{len(request.ids)} items are too many to rank all nodes for; send at most {most}")
@@ -70,26 +78,48 @@ class Model:
     def predict(self, request: Request) -> Output:
         """The answers to the items of a request, in their order."""
         if request.mode is None:
-            return self._node_predictions(request)
+            of_edges = self._served.task in EDGE_TASKS
+            return self._edge_predictions(request) if of_edges else self._node_predictions(request)
         return self._neighbours(request) if request.mode == "embed_knn" else self._links(request)
 
     def _node_predictions(self, request: Request) -> Output:
         served = self._served
-        if request.property not in (None, served.label_property):
-            raise RequestError(f"this endpoint predicts {served.label_property!r}, not {request.property!r}")
+        self._check_property(request)
         rows = self._rows(request, served.node_type)
         known = rows[rows >= 0] - served.offsets[served.node_type]
         predictions = self._described(self._scores[known], request.top)
         if len(known) == len(rows):
             return [{"id": id, "predictions": one} for id, one in zip(request.ids, predictions, strict=True)]
-        output = _unknown(request, (served.node_type,), served.node_types)
+        output = _unknown(request.ids, (served.node_type,), served.node_types)
         for place, prediction in zip(np.flatnonzero(rows >= 0).tolist(), predictions, strict=True):
             output[place] = {"id": request.ids[place], "predictions": prediction}
         return output
 
+    def _edge_predictions(self, request: Request) -> Output:
+        served = self._served
+        self._check_property(request)
+        served.targets_of(replace(request, mode="predict_tail"))
+        target, ends = served.targets[0], (request.ids, request.tails)
+        types = (target.source, target.dest)
+        rows = [self._rows_of(ids, number) for ids, number in zip(ends, types, strict=True)]
+        known = (rows[0] >= 0) & (rows[1] >= 0)
+        offsets = [served.offsets[number] for number in types]
+        scores = self._edge_scores.of(rows[0][known] - offsets[0], rows[1][known] - offsets[1])
+        unknown = [_unknown(ids, (number,), served.node_types) for ids, number in zip(ends, types, strict=True)]
+        output = [(head if row < 0 else tail) for head, tail, row in zip(*unknown, rows[0], strict=True)]
+        predictions = iter(self._described(scores, request.top))
+        for place, pair in enumerate(zip(*ends, strict=True)):
+            found = {"predictions": next(predictions)} if known[place] else output[place]
+            output[place] = {**found, "id": list(pair)}
+        return output
+
+    def _check_property(self, request: Request) -> None:
+        if request.property not in (None, self._served.label_property):
+            raise RequestError(f"this endpoint predicts {self._served.label_property!r}, not {request.property!r}")
+
     def _described(self, scores: np.ndarray, top: int) -> Iterator[Output]:
-        """Each node's classes and their probabilities; or its number, which has no score."""
-        if self._served.task == "node_regression":
+        """Classes and their probabilities; or a number, which has no score."""
+        if self._served.task in ("node_regression", "edge_regression"):
             return ([{"value": value, "score": None}] for value in scores[:, 0].tolist())
         classes = self._served.classes
         if top == 1:
@@ -104,7 +134,7 @@ class Model:
         served, mode = self._served, request.mode
         assert mode is not None
         ends = {number: served.targets[number].ends(mode) for number in served.targets_of(request)}
-        output = _unknown(request, (near for near, _ in ends.values()), served.node_types)
+        output = _unknown(request.ids, (near for near, _ in ends.values()), served.node_types)
         answered = np.zeros(len(request.ids), bool)
         for number, (near, far) in ends.items():
             rows = self._rows(request, near)
@@ -128,7 +158,7 @@ class Model:
         rows = self._rows(request, far if own is None else own)
         if own is None:
             rows = np.where(rows < 0, self._rows(request, None), rows)
-        output = _unknown(request, () if own is None else (own,), served.node_types)
+        output = _unknown(request.ids, () if own is None else (own,), served.node_types)
         types = np.searchsorted(served.offsets, rows, "right") - 1 if far is None else np.full(len(rows), far)
         for number in np.unique(types[rows >= 0]).tolist():
             places, span = np.flatnonzero((types == number) & (rows >= 0)), served.rows(number)
@@ -145,8 +175,11 @@ class Model:
             output[place] = {"id": output[place]["id"], "predictions": predictions}
 
     def _rows(self, request: Request, node_type: int | None) -> np.ndarray:
+        return self._rows_of(request.ids, node_type)
+
+    def _rows_of(self, ids: Sequence[str | int], node_type: int | None) -> np.ndarray:
         span = self._served.rows(node_type)
-        return self._ids.rows([str(item) for item in request.ids], span.start, span.stop)
+        return self._ids.rows([str(item) for item in ids], span.start, span.stop)
 
 
 _ENDS = {"predict_tail": "tail", "predict_head": "head"}
@@ -159,8 +192,8 @@ def _encoded(document: Any) -> bytes:
         return json.dumps(document).encode()
 
 
-def _unknown(request: Request, types: Any, names: tuple[str, ...]) -> Output:
+def _unknown(ids: Sequence[str | int], types: Any, names: tuple[str, ...]) -> Output:
     """An answer for each item that says its node is not known; those that are known take its place."""
     of_type = " or ".join(dict.fromkeys(names[number] for number in types))
     where = f"in this model's graph, of type {of_type}" if of_type else "in this model's graph"
-    return [{"id": item, "predictions": [], "error": f"no node {str(item)[:200]!r} is {where}"} for item in request.ids]
+    return [{"id": item, "predictions": [], "error": f"no node {str(item)[:200]!r} is {where}"} for item in ids]

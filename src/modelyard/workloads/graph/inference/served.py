@@ -20,7 +20,7 @@ from modelyard.workloads.graph.inference.requests import Request
 
 @dataclass(frozen=True)
 class Target:
-    """An edge type that link prediction was trained for, by the numbers of its node types."""
+    """An edge type that link prediction or an edge task was trained for, by the numbers of its node types."""
 
     source: int
     relation: str

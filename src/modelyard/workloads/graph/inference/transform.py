@@ -24,9 +24,11 @@ from modelyard.workloads.graph.inference.artifacts import (
     write_mapping,
     write_package,
 )
+from modelyard.workloads.graph.inference.edges import write_scorer
 from modelyard.workloads.graph.inference.ids import write_index
 from modelyard.workloads.graph.inference.predictions import (
     LinkQuestions,
+    write_edge_predictions,
     write_link_predictions,
     write_node_predictions,
 )
@@ -63,6 +65,8 @@ def run(context: Context) -> dict[str, Any]:
     _phase(context, 4, "writing predictions")
     if graph.task.type == "link_predict":
         result = _write_links(graph, embeddings, checkpoint.weights["decoder.relation"].numpy(), output)
+    elif graph.task.edge_type is not None:
+        result = _write_edge_scores(graph, embeddings, checkpoint, trained_on, output)
     else:
         result = _write_node_scores(graph, node_scores(graph, vectors, trained_on), trained_on, output)
     _phase(context, 5, "writing artifacts")
@@ -89,12 +93,12 @@ def on_graph(checkpoint: Checkpoint, graph: Graph, folder: Path) -> tuple[Checkp
 def infer(checkpoint: Checkpoint, graph: Graph) -> tuple[Tensor, np.ndarray]:
     """The model's output `[num_nodes, out_channels]`, and node embeddings, float32 `[num_nodes, channels]`.
 
-    Embeddings are the output itself for link prediction, and what goes into the last layer for node tasks.
+    Embeddings are the output itself where edges are predicted, and what goes into the last layer for node tasks.
     """
     adjacency = build_adjacency(graph, checkpoint.relations, checkpoint.hyperparameters.use_self_loop)
     with torch.no_grad():
         vectors, hidden = checkpoint.restore()(graph_tensors(graph, adjacency))
-    return vectors, (vectors if graph.task.type == "link_predict" else hidden).numpy()
+    return vectors, (hidden if graph.task.node_type else vectors).numpy()
 
 
 def node_scores(graph: Graph, vectors: Tensor, trained_on: TrainedOn) -> np.ndarray:
@@ -104,6 +108,24 @@ def node_scores(graph: Graph, vectors: Tensor, trained_on: TrainedOn) -> np.ndar
     if graph.task.type == "node_regression":
         return (scores * trained_on.deviation + trained_on.mean).numpy()
     return (scores.sigmoid() if graph.task.multilabel else scores.softmax(1)).numpy()
+
+
+def _write_edge_scores(
+    graph: Graph, embeddings: np.ndarray, checkpoint: Checkpoint, trained_on: TrainedOn, output: Path
+) -> dict[str, Any]:
+    """The decoder for serving, which scores edges as they are asked for, and the CSV of all edges of the type."""
+    assert graph.task.edge_type is not None
+    source, relation, dest = graph.task.edge_type
+    decoder = checkpoint.decoder_weights()
+    now = sum(feature.dim for feature in graph.edge_types[graph.edge_type_index(graph.task.edge_type)].features)
+    if now != len(decoder["mean"]):
+        raise InputError(_other_columns(f"edges {relation!r}", [now], [len(decoder["mean"])]))
+    scorer = write_scorer(graph, decoder, trained_on.mean, trained_on.deviation, output / "serving" / "edges")
+    heads, tails = (embeddings[_span(graph, name)[1]] for name in (source, dest))
+    listed, total = write_edge_predictions(graph, scorer, heads, tails, trained_on.classes, output)
+    if listed < total:
+        _log.info("predictions.csv lists %d of %d edges; the endpoint answers for all", listed, total)
+    return {"predictions": listed}
 
 
 def _placed(embedding: Tensor, rows: Tensor) -> Tensor:
@@ -116,10 +138,14 @@ def _placed(embedding: Tensor, rows: Tensor) -> Tensor:
 def _check_features(checkpoint: Checkpoint, graph: Graph, dims: tuple[tuple[int, ...], ...]) -> None:
     for node_type, before, now in zip(graph.node_types, checkpoint.dimensions.feature_dims, dims, strict=True):
         if before != now:
-            raise InputError(
-                f"the features of node type {node_type.name!r} have {list(now)} columns, and had {list(before)} when "
-                f"the model was trained; process the data with previousDataProcessingJobId, or train again"
-            )
+            raise InputError(_other_columns(f"node type {node_type.name!r}", list(now), list(before)))
+
+
+def _other_columns(whose: str, now: list[int], before: list[int]) -> str:
+    return (
+        f"the features of {whose} have {now} columns, and had {before} when the model was trained; process the data "
+        f"with previousDataProcessingJobId, or train again"
+    )
 
 
 def _write_embeddings(graph: Graph, embeddings: np.ndarray, output: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -35,12 +36,17 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
 
     def restore(self, decoder: nn.Module | None = None) -> GNN:
-        """Builds the model, ready to predict; fills `decoder`'s weights too if one is given."""
+        """Builds the model, ready to predict; makes a given `decoder` ready, too."""
         model = cast("type[GNN]", model_class(self.model))(self.dimensions, self.hyperparameters, self.self_weight)
         model.load_state_dict(self._under("model."))
         if decoder is not None:
             decoder.load_state_dict(self._under("decoder."))
+            decoder.eval()
         return model.eval()
+
+    def decoder_weights(self) -> dict[str, np.ndarray]:
+        """The decoder's weights by name, for readers without torch."""
+        return {name: value.numpy() for name, value in self._under("decoder.").items()}
 
     def _under(self, prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): value for name, value in self.weights.items() if name.startswith(prefix)}
