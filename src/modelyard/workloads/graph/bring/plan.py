@@ -22,7 +22,7 @@ PARTS: Mapping[str, str] = {"train": "train", "val": "valid", "valid": "valid", 
 """What a column of the split may say, and the part it means."""
 
 _FEW_CLASSES = 20
-_LONGEST_NAME = 150
+_LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,9 @@ def plan(source: Source, asked: Wishes | None = None) -> Plan:
     survey = Survey(source, excluded, asked.nodes_from_edges, asked.skip_bad_rows).read()
     target = _target(survey, wanted, _split_column(source, asked, wanted)) if wanted else None
     encodings = dict(_encodings(survey, features, target))
-    files = dict(_files(source))
-    made = dict(_made(survey))
+    used: Counter[str] = Counter()
+    files = dict(_files(source, used))
+    made = dict(_made(survey, used))
     label = _label(target, rates) if target else None
     graph = {
         "nodes": [_nodes(name, t, encodings, target, label) for name, t in files.items() if isinstance(t, NodeTable)]
@@ -192,26 +193,29 @@ def _check(survey: Survey, column: Column, spec: FeatureSpec) -> None:
                 raise table.rows.fault(int(piece.rows[error.row]), column[1], error.reason) from None
 
 
-def _files(source: Source) -> Iterator[tuple[str, AnyTable]]:
+def _files(source: Source, used: Counter[str]) -> Iterator[tuple[str, AnyTable]]:
     """A file for each table; the exporter's names."""
-    used: Counter[str] = Counter()
     for table in source.tables:
         if isinstance(table, NodeTable):
-            name = f"nodes/{_quoted(table.type)}"
-        else:
-            relation = _quoted(table.relation or table.relation_column or "")
-            name = f"edges/({_quoted(table.source)})-{relation}-({_quoted(table.target)})"
-        used[name] += 1
-        yield f"{name}{'' if used[name] == 1 else f'-{used[name]}'}.csv", table
+            yield _unused(f"nodes/{_quoted(table.type)}", used), table
+            continue
+        relation = _quoted(table.relation or table.relation_column or "")
+        yield _unused(f"edges/({_quoted(table.source)})-{relation}-({_quoted(table.target)})", used), table
 
 
-def _made(survey: Survey) -> Iterator[tuple[str, str]]:
+def _made(survey: Survey, used: Counter[str]) -> Iterator[tuple[str, str]]:
     """A file for the nodes of each type that edges alone tell of."""
     types = dict.fromkeys(end for table in survey.source.edges for end in (table.source, table.target))
     known = {table.type for table in survey.source.nodes}
     for node_type in types if survey.nodes_from_edges else ():
         if len(survey.added[node_type]) or node_type not in known:
-            yield f"nodes/{_quoted(node_type)}-of-edges.csv", node_type
+            yield _unused(f"nodes/{_quoted(node_type)}-of-edges", used), node_type
+
+
+def _unused(name: str, used: Counter[str]) -> str:
+    """A file's name; a number tells apart what would have the same."""
+    used[name] += 1
+    return _unused(f"{name}-{used[name]}", used) if used[name] > 1 else f"{name}.csv"
 
 
 def _quoted(name: str) -> str:
@@ -294,7 +298,7 @@ def _rare(profile: Profile, name: str, rates: tuple[float, float, float]) -> Ite
     if isinstance(profile.dtype, pl.String) and not profile.is_list and profile.is_unique and profile.values > 1:
         yield f"{name}: every row has another label; nothing can be learned from that"
     needed = 1 + sum(rate > 0 for rate in rates[1:])
-    rare = [label for label, count in profile.counts.items() if count < needed]
+    rare = sorted(label for label, count in profile.counts.items() if count < needed)
     if rare:
         yield (
             f"{name}: {len(rare):,} of {len(profile.counts):,} classes have fewer than {needed} rows, "

@@ -31,10 +31,9 @@ class Piece:
 
     def filter(self, mask: np.ndarray) -> "Piece":
         """Only the rows of the mask."""
-        kept = pl.Series(mask)
-        return Piece(
-            {name: ids.filter(kept) for name, ids in self.keys.items()}, self.frame.filter(kept), self.rows[mask]
-        )
+        kept = pl.Series(mask, dtype=pl.Boolean)
+        keys = {name: ids.filter(kept) for name, ids in self.keys.items()}
+        return Piece(keys, self.frame.filter(kept) if self.frame.width else self.frame, self.rows[mask])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -162,8 +161,8 @@ class Survey:
     def _count(self, table: EdgeTable, piece: Piece) -> None:
         relations: Mapping[str, int] = {table.relation: len(piece)}
         if table.relation_column:
-            found = piece.keys[table.relation_column].rename("relation").value_counts()
-            relations = dict(found.iter_rows())
+            found = piece.keys[table.relation_column].to_frame("relation")
+            relations = dict(found.group_by("relation", maintain_order=True).len().iter_rows())
         for relation, count in relations.items():
             self.edges[table.source, relation, table.target] += count
         if len(self.edges) > MAX_TYPES:
