@@ -18,6 +18,7 @@ arguments = vars(parser.parse_args())
 for epoch in range(1, 4):
     print(f"epoch {epoch} | score: {int(arguments['size']) * epoch / 3}", flush=True)
 graph = os.listdir(os.environ["SM_CHANNEL_TRAIN"])
+open(os.environ["SM_CHANNEL_TRAIN"] + "/labels.safetensors", "rb").read()
 told = {"arguments": arguments, "environment": dict(os.environ), "graph": graph}
 with open("/opt/ml/checkpoints/told.json", "w") as file:
     json.dump(told, file)

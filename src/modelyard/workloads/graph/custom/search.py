@@ -27,6 +27,7 @@ from modelyard.runner.sandbox import artifacts, isolation
 from modelyard.workloads.graph.custom import code
 from modelyard.workloads.graph.custom.arguments import command, training_arguments, training_environment
 from modelyard.workloads.graph.custom.configuration import Objective, read_configuration
+from modelyard.workloads.graph.custom.readable import readable
 from modelyard.workloads.graph.custom.requirements import installed
 from modelyard.workloads.graph.custom.script import DISK, Room, Sandbox, Script, memory
 from modelyard.workloads.graph.data import Graph, read_graph
@@ -206,7 +207,7 @@ class Search:
         parameters, runs = self._context.parameters, self._parallel
         sandbox = Sandbox(
             code=self._image,
-            graph=self._graph.folder,
+            graph=readable(self._graph.folder, self._context.state / "graph"),
             memory=memory(parameters["memory"], runs),
             cores=max(1, self._context.cores // runs),
             network=parameters["network"],

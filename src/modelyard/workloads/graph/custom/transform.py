@@ -13,6 +13,7 @@ from modelyard.runner.context import Context, InputError, Stopped
 from modelyard.runner.sandbox import OpenedImage, artifacts, isolation
 from modelyard.workloads.graph.custom import code, results
 from modelyard.workloads.graph.custom.arguments import transform_environment
+from modelyard.workloads.graph.custom.readable import readable
 from modelyard.workloads.graph.custom.requirements import installed
 from modelyard.workloads.graph.custom.script import DISK, Room, Sandbox, Script, memory
 from modelyard.workloads.graph.custom.search import DETAILS
@@ -69,7 +70,7 @@ def _run_script(context: Context, model: Path) -> Room:
     shutil.copyfile(model / DETAILS, room.output / DETAILS)
     sandbox = Sandbox(
         code=image,
-        graph=context.inputs["graph"],
+        graph=readable(context.inputs["graph"], context.state / "graph"),
         memory=memory(parameters["memory"], 1),
         cores=context.cores,
         network=parameters["network"],

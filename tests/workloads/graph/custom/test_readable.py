@@ -1,0 +1,32 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from modelyard.workloads.graph.custom.readable import readable
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    folder = tmp_path / "graph"
+    (folder / "nodes").mkdir(parents=True)
+    (folder / "graph.json").write_text("{}")
+    (folder / "nodes" / "ids").write_text("ids")
+    return folder
+
+
+def test_one_that_anyone_may_read_is_used_as_it_lies(graph: Path, tmp_path: Path) -> None:
+    assert readable(graph, tmp_path / "seen") == graph
+
+
+def test_of_others_the_files_that_are_ours_alone_are_copied(graph: Path, tmp_path: Path) -> None:
+    (graph / "nodes" / "ids").chmod(0o600)
+    (graph / "nodes" / "link").symlink_to("/etc/passwd")
+    seen = readable(graph, tmp_path / "seen")
+
+    assert (seen / "nodes" / "ids").read_text() == "ids"
+    assert (seen / "nodes" / "ids").stat().st_mode & 0o777 == 0o644
+    assert (graph / "nodes" / "ids").stat().st_mode & 0o777 == 0o600
+    assert os.path.samefile(seen / "graph.json", graph / "graph.json")
+    assert not os.path.lexists(seen / "nodes" / "link")
+    assert readable(graph, tmp_path / "seen") == seen
