@@ -160,6 +160,17 @@ def _task(document: Mapping[str, Any]) -> Task:
     return Task(**{**document, **lists})
 
 
+def feature_arrays(place: int, matrix: Any) -> dict[str, np.ndarray]:
+    """The arrays of one feature as `features.safetensors` holds them, of a dense or a CSR matrix `[num_nodes, dim]`."""
+    if isinstance(matrix, np.ndarray):
+        return {str(place): matrix}
+    return {
+        f"{place}.indptr": matrix.indptr.astype(np.int64),
+        f"{place}.indices": matrix.indices.astype(np.int32),
+        f"{place}.values": matrix.data.astype(np.float32),
+    }
+
+
 def _features(document: Mapping[str, Any]) -> tuple[Feature, ...]:
     return tuple(Feature(**feature) for feature in document["features"])
 

@@ -150,6 +150,6 @@ def test_auto_says_what_it_chose_for_text(tmp_path: Path) -> None:
     graph, _ = process(write(tmp_path / "in", files, nodes, [EDGE]), tmp_path / "out")
     assert [(f.name, f.type) for f in graph.node_types[0].features] == [("bio", "text_tfidf")]
     assert graph.warnings == (
-        "nodes 'p': auto encodes the text 'bio' by text_tfidf; text embeddings are not served",
+        "nodes 'p': auto encodes the text 'bio' by text_tfidf: no model of text is registered",
         "nodes 'p': the feature 'key' has another value in every row, as an id has; it is left out",
     )

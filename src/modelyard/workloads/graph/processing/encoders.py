@@ -5,12 +5,14 @@ first did. Rules: Neptune User Guide, "Feature encoding in Neptune ML".
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
 from scipy import sparse
+
+from modelyard.workloads.graph.processing.text import TextVectors
 
 Matrix: TypeAlias = np.ndarray | sparse.csr_array
 """float32 `[num_rows, dim]`, dense or CSR."""
@@ -177,13 +179,23 @@ class Tfidf:
         return sparse.csr_array(weighted @ matrix).toarray().astype(np.float32)
 
 
-_KINDS = {"one_hot": OneHot, "affine": Affine, "buckets": Buckets, "date_parts": DateParts, "tfidf": Tfidf}
+_KINDS = {
+    "one_hot": OneHot,
+    "affine": Affine,
+    "buckets": Buckets,
+    "date_parts": DateParts,
+    "tfidf": Tfidf,
+    "text_vectors": TextVectors,
+}
 
 
 def to_document(encoder: Encoder) -> dict[str, Any]:
-    """The encoder as JSON."""
+    """The encoder as JSON; of one of text, without the models at hand."""
     kind = next(name for name, kind in _KINDS.items() if isinstance(encoder, kind))
-    return {"encoder": kind, **asdict(encoder)}  # type: ignore[call-overload]
+    plain = replace(encoder, models=None) if isinstance(encoder, TextVectors) else encoder
+    document = {"encoder": kind, **asdict(plain)}  # type: ignore[arg-type]
+    document.pop("models", None)
+    return document
 
 
 def from_document(document: Mapping[str, Any]) -> Encoder:

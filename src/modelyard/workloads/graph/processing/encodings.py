@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from modelyard.runner.context import InputError
+from modelyard.text_models import FEATURES
 from modelyard.workloads.graph.data import Feature
-from modelyard.workloads.graph.processing.encoders import Matrix, compact, from_document, to_document
+from modelyard.workloads.graph.processing.encoders import Encoder, Matrix, compact, from_document, to_document
 from modelyard.workloads.graph.processing.export import FeatureSpec
 from modelyard.workloads.graph.processing.features import (
     BadCell,
@@ -24,6 +25,7 @@ from modelyard.workloads.graph.processing.features import (
     infer,
     parse,
 )
+from modelyard.workloads.graph.processing.text import TextModels, TextVectors
 
 FILE = "encoders.json"
 
@@ -36,7 +38,8 @@ class Encodings:
     are replayed.
     """
 
-    def __init__(self, previous: Path | None = None) -> None:
+    def __init__(self, previous: Path | None = None, text_models: TextModels | None = None) -> None:
+        self._text_models = text_models or TextModels()
         self.warnings: list[str] = []
         self._entries: dict[tuple[Owner, str], dict[str, Any]] = {}
         self._previous = _read(previous / FILE) if previous else None
@@ -55,9 +58,10 @@ class Encodings:
             if spec.type == "auto":
                 assert isinstance(column, pl.Series)
                 spec = infer(spec, column)
+                spec = self._text_models.chosen(spec, column) if spec.type == "text_tfidf" else spec
                 column = _parse(spec, column)
                 self.warnings += _says(owner, spec)
-            encoder = fit(spec, column) if self._previous is None else self._replayed(owner, asked)
+            encoder = self._fit(spec, column) if self._previous is None else self._replayed(owner, asked)
         except NoValues as reason:
             self._entries[owner, spec.name] = {**_entry(asked, spec), "encoder": None}
             self.warnings.append(f"{_name(owner)}: the feature {spec.name!r} {reason}; it is left out")
@@ -102,11 +106,15 @@ class Encodings:
             )
         return earlier
 
+    def _fit(self, spec: FeatureSpec, column: Column) -> Encoder:
+        return self._text_models.fit(spec) if spec.type in FEATURES else fit(spec, column)
+
     def _replayed(self, owner: Owner, spec: FeatureSpec) -> Any:
         encoder = self._earlier(owner, spec)["encoder"]
         if encoder is None:
             raise NoValues("had no values in the previous job")
-        return from_document(encoder)
+        known = from_document(encoder)
+        return self._text_models.again(known, spec.place) if isinstance(known, TextVectors) else known
 
 
 def encoded_names(folder: Path, owner: Owner) -> list[str]:
@@ -123,7 +131,7 @@ def _parse(spec: FeatureSpec, column: pl.Series) -> Column:
 
 def _says(owner: Owner, spec: FeatureSpec) -> list[str]:
     if spec.type == "text_tfidf":
-        return [f"{_name(owner)}: auto encodes the text {spec.name!r} by text_tfidf; text embeddings are not served"]
+        return [f"{_name(owner)}: auto encodes the text {spec.name!r} by text_tfidf: no model of text is registered"]
     return []
 
 

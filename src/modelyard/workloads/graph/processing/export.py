@@ -15,17 +15,23 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from modelyard.runner.context import InputError
+from modelyard.text_models import LANGUAGES
 
 CONFIGURATION = "training-data-configuration.json"
 MAX_BYTES = 64 << 20
 
-TEXT_EMBEDDINGS = ("text_fasttext", "text_sbert", "text_sbert128", "text_sbert512", "text_word2vec", "word2vec")
 OPTIONS: Mapping[str, frozenset[str]] = {
     "category": frozenset({"separator", "imputer"}),
     "numerical": frozenset({"norm", "imputer", "separator"}),
     "bucket_numerical": frozenset({"range", "bucket_cnt", "slide_window_size", "imputer"}),
     "datetime": frozenset({"datetime_parts", "imputer"}),
     "text_tfidf": frozenset({"ngram_range", "min_df", "max_features"}),
+    "text_fasttext": frozenset({"language", "max_length"}),
+    "text_sbert": frozenset(),
+    "text_sbert128": frozenset(),
+    "text_sbert512": frozenset(),
+    "text_word2vec": frozenset({"language"}),
+    "word2vec": frozenset({"language"}),
     "auto": frozenset({"separator", "imputer", "norm"}),
     "none": frozenset(),
 }
@@ -339,10 +345,6 @@ class _Reader:
 
     def feature(self, value: dict[str, Any], place: str) -> FeatureSpec:
         column, name, kind = _texts(value.get("feature"), 3, f"{place}.feature")
-        if kind in TEXT_EMBEDDINGS:
-            raise InputError(
-                f"{place}.feature: {kind} is not served, text is encoded by text_tfidf (or auto, which chooses it)"
-            )
         if kind not in OPTIONS:
             raise InputError(f"{place}.feature: unknown type {kind!r}; there are {', '.join(OPTIONS)}")
         given = {("imputer" if key == "imputation" else key): v for key, v in value.items() if key != "feature"}
@@ -356,6 +358,8 @@ class _Reader:
             for key in ("range", "bucket_cnt"):
                 if key not in options:
                     raise InputError(f"{place}: bucket_numerical needs {key}")
+        if kind == "text_fasttext":
+            _one_of(_text(options.get("language"), f"{place}.language"), LANGUAGES, f"{place}.language")
         return FeatureSpec(column, name or column, kind, options, place)
 
     def label(self, value: dict[str, Any], place: str, edges: bool) -> LabelSpec:
@@ -457,6 +461,11 @@ def _datetime_parts(value: Any, place: str) -> tuple[str, ...]:
     return tuple(part for part in known if part in asked)
 
 
+def _language(value: Any, place: str) -> str:
+    """A name, or a list of one, as the exporter writes it."""
+    return _text(value[0] if isinstance(value, list) and len(value) == 1 else value, place)
+
+
 _OPTION_READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "separator": lambda value, place: _text(value, place),
     "imputer": _imputer,
@@ -468,6 +477,8 @@ _OPTION_READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "ngram_range": _ngrams,
     "min_df": _min_df,
     "max_features": _count,
+    "max_length": _count,
+    "language": _language,
 }
 
 

@@ -27,6 +27,7 @@ from modelyard.workloads.graph.data import (
     Graph,
     NodeType,
     Task,
+    feature_arrays,
     read_graph,
     write_graph,
 )
@@ -34,13 +35,14 @@ from modelyard.workloads.graph.models import registry
 from modelyard.workloads.graph.pickled import Items, dump
 from modelyard.workloads.graph.processing.edge_labels import read_edge_labels
 from modelyard.workloads.graph.processing.edges import EdgeReader, Edges
-from modelyard.workloads.graph.processing.encoders import Matrix, dense
+from modelyard.workloads.graph.processing.encoders import dense
 from modelyard.workloads.graph.processing.encodings import Encodings
 from modelyard.workloads.graph.processing.export import CONFIGURATION, Export, LabelSpec, NodeFile, read_export
 from modelyard.workloads.graph.processing.labels import Labels, read_labels
 from modelyard.workloads.graph.processing.links import Links, split_links
 from modelyard.workloads.graph.processing.nodes import NodeIndex, Nodes, read_nodes
 from modelyard.workloads.graph.processing.rdf import property_graph
+from modelyard.workloads.graph.processing.text import TextModels
 from modelyard.workloads.graph.recommendation import recommend
 from modelyard.workloads.graph.training.search_space import TEMPLATES, default_configuration
 
@@ -74,9 +76,10 @@ class Processing:
         self._folder = context.output
         self._previous = context.inputs.get("previous")
         self._random = np.random.default_rng(context.parameters.get("seed", SEED))
-        self._encodings = Encodings(self._previous)
+        folders = {id: Path(path) for id, path in (context.parameters.get("text_models") or {}).items()}
+        self._encodings = Encodings(self._previous, TextModels(folders, context.cores, self._encoded))
         self._warnings = list(export.warnings)
-        self._rows = 0
+        self._rows = self._texts = 0
         self._phase = ""
 
     def run(self) -> tuple[Graph, dict[str, Any]]:
@@ -140,7 +143,7 @@ class Processing:
         for spec, column in nodes.features:
             if encoded := self._encodings.encode(nodes.index.name, spec, column):
                 feature, matrix = encoded
-                arrays |= _arrays(len(features), matrix)
+                arrays |= feature_arrays(len(features), matrix)
                 features.append(feature)
         if arrays:
             save_file(arrays, folder / "features.safetensors")
@@ -206,6 +209,12 @@ class Processing:
         self._rows += rows
         self._context.report(self._rows, phase=self._phase)
 
+    def _encoded(self, texts: int) -> None:
+        if self._context.should_stop():
+            raise Stopped("stopped while encoding text")
+        self._texts += texts
+        self._context.report(self._texts, phase="encoding text")
+
     def _warn(self, warning: str) -> None:
         self._warnings.append(warning)
 
@@ -266,16 +275,6 @@ def _learns_edges(export: Export) -> bool:
 
 def _is_property(label: LabelSpec) -> bool:
     return label.task != "link_prediction"
-
-
-def _arrays(place: int, matrix: Matrix) -> dict[str, np.ndarray]:
-    if isinstance(matrix, np.ndarray):
-        return {str(place): matrix}
-    return {
-        f"{place}.indptr": matrix.indptr.astype(np.int64),
-        f"{place}.indices": matrix.indices.astype(np.int32),
-        f"{place}.values": matrix.data.astype(np.float32),
-    }
 
 
 def _info(graph: Graph, indexes: Iterable[NodeIndex]) -> dict[str, Any]:
