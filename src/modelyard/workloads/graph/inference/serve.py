@@ -153,6 +153,8 @@ class Model:
 
     def _neighbours(self, request: Request) -> Output:
         """Nearest nodes of `tailNodeType`, or of the node's own type; the node itself is never among them."""
+        if not len(self._embeddings):
+            raise RequestError("this custom model's transform left no embeddings (entity.npy), hence no neighbours")
         served = self._served
         own, far = served.type_number(request.head_type), served.type_number(request.tail_type)
         rows = self._rows(request, far if own is None else own)

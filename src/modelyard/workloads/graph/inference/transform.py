@@ -61,14 +61,14 @@ def run(context: Context) -> dict[str, Any]:
     _phase(context, 2, "computing embeddings")
     vectors, embeddings = infer(checkpoint, graph)
     _phase(context, 3, "writing embeddings")
-    _write_embeddings(graph, embeddings, output)
+    write_embeddings(graph, embeddings, output)
     _phase(context, 4, "writing predictions")
     if graph.task.type == "link_predict":
-        result = _write_links(graph, embeddings, checkpoint.weights["decoder.relation"].numpy(), output)
+        result = write_links(graph, embeddings, checkpoint.weights["decoder.relation"].numpy(), output)
     elif graph.task.edge_type is not None:
         result = _write_edge_scores(graph, embeddings, checkpoint, trained_on, output)
     else:
-        result = _write_node_scores(graph, node_scores(graph, vectors, trained_on), trained_on, output)
+        result = write_node_scores(graph, node_scores(graph, vectors, trained_on), trained_on.classes, output)
     _phase(context, 5, "writing artifacts")
     _write_artifacts(graph, checkpoint.model, folder, trained_on, output)
     return {"nodes": sum(one.num_nodes for one in graph.node_types), "nodes_added": added, **result}
@@ -148,7 +148,8 @@ def _other_columns(whose: str, now: list[int], before: list[int]) -> str:
     )
 
 
-def _write_embeddings(graph: Graph, embeddings: np.ndarray, output: Path) -> None:
+def write_embeddings(graph: Graph, embeddings: np.ndarray, output: Path) -> None:
+    """Writes the vectors of all nodes, float32 `[num_nodes, channels]` by global row, and the index of their ids."""
     (output / "embeddings").mkdir()
     np.save(output / "embeddings" / "entity.npy", embeddings)
     write_index(
@@ -161,13 +162,14 @@ def _write_embeddings(graph: Graph, embeddings: np.ndarray, output: Path) -> Non
     )
 
 
-def _write_node_scores(graph: Graph, scores: np.ndarray, trained_on: TrainedOn, output: Path) -> dict[str, Any]:
+def write_node_scores(graph: Graph, scores: np.ndarray, classes: tuple[str, ...], output: Path) -> dict[str, Any]:
+    """Writes what `node_scores` gives, for serving and for people."""
     np.save(output / "serving" / "scores.npy", scores)
-    write_node_predictions(graph, scores, trained_on.classes, output)
+    write_node_predictions(graph, scores, classes, output)
     return {"predictions": len(scores)}
 
 
-def _write_links(graph: Graph, embeddings: np.ndarray, relation: np.ndarray, output: Path) -> dict[str, Any]:
+def write_links(graph: Graph, embeddings: np.ndarray, relation: np.ndarray, output: Path) -> dict[str, Any]:
     """Vectors and known links for serving, and the CSV. relation: `[2 * targets, channels]`, tails first."""
     targets = [number for number, edge_type in enumerate(graph.edge_types) if edge_type.target]
     tails, heads = np.split(relation, 2)
@@ -214,22 +216,27 @@ def _span(graph: Graph, node_type: str) -> tuple[int, slice]:
     return number, slice(*node_offsets(graph)[number : number + 2].tolist())
 
 
-def _write_artifacts(graph: Graph, model: str, folder: Path, trained_on: TrainedOn, output: Path) -> None:
+def write_serving(graph: Graph, model: str, classes: tuple[str, ...], output: Path) -> None:
+    """Writes what serving, and Neptune ML's own helpers, know of a model besides arrays."""
     offsets = tuple(node_offsets(graph).tolist())
     targets = [one for one in graph.edge_types if one.target]
     Served(
         task=graph.task.type,
-        node_types=trained_on.node_types,
+        node_types=tuple(one.name for one in graph.node_types),
         offsets=offsets,
         node_type=graph.node_type_index(graph.task.node_type) if graph.task.node_type else 0,
         label_property=graph.task.property,
-        classes=trained_on.classes,
+        classes=classes,
         targets=tuple(
             Target(graph.node_type_index(one.source), one.relation, graph.node_type_index(one.dest)) for one in targets
         ),
     ).write(output / "serving")
-    write_mapping(graph, trained_on.classes, offsets, output / "mapping.info")
+    write_mapping(graph, classes, offsets, output / "mapping.info")
     write_config(graph, model, output / "config.json")
+
+
+def _write_artifacts(graph: Graph, model: str, folder: Path, trained_on: TrainedOn, output: Path) -> None:
+    write_serving(graph, model, trained_on.classes, output)
     for name in _COPIED:
         if (folder / name).exists():
             shutil.copyfile(folder / name, output / name)
