@@ -20,6 +20,7 @@ from modelyard.workloads.graph.models.registry import model_class
 from modelyard.workloads.graph.training.adjacency import Adjacency, adjacency_path, read_adjacency
 from modelyard.workloads.graph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from modelyard.workloads.graph.training.evaluation import EarlyStop, Evaluation, Score
+from modelyard.workloads.graph.training.heap import keep_freed_memory
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.node_table import NodeTable
 from modelyard.workloads.graph.training.objectives import Objective, objective_for
@@ -120,6 +121,7 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
     `seed`. The model lies in `state/trials/<number>/` when the result is sent.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()
     scores: list[Score] = []
 
     def on_score(score: Score) -> None:
