@@ -15,6 +15,7 @@ class TaskSpec:
     inputs: folders that it may read, by name.
     cores: slots that it takes, and cores that it may keep busy.
     family: the resident parent that forks it; None for a process of its own.
+    workers: the resident parent that forks its workers, if that is another one.
     gentle: whether every other process goes first (batch work does; what serves does not).
     """
 
@@ -24,6 +25,7 @@ class TaskSpec:
     cores: int = 1
     family: str | None = None
     gentle: bool = True
+    workers: str | None = None
 
 
 @dataclass(frozen=True)

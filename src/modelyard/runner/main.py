@@ -59,13 +59,16 @@ def run_attempt(folder: Path, attempt: int, lock: int, residents: Path) -> int:
     return 0
 
 
-def run_worker(entry_point: str, parameters: Mapping[str, Any], channel: int, task: int, log: str) -> int:
-    """A worker's whole life: it works on one thread, lets others go first, and ends when its task does.
+def run_worker(
+    entry_point: str, parameters: Mapping[str, Any], channel: int, task: int, log: str, gentle: bool = True
+) -> int:
+    """A worker's whole life: it works on one thread, and ends when its task does.
 
-    task: the pid of the process that asked for the worker.
+    task: the pid of the process that asked for the worker. gentle: whether it lets others go first.
     """
     _end_with(task)
-    be_gentle()
+    if gentle:
+        be_gentle()
     _log_to(Path(log))
     _limit_threads(1)
     try:
@@ -96,10 +99,12 @@ def _work(folder: Path, here: Path, attempt: int, spec: Mapping[str, Any], lock:
             "parameters": parameters,
             "group": os.getpgrp(),
             "log": str(here / "log"),
+            "gentle": spec["gentle"],
         }
+        family = spec.get("workers") or spec["family"]
         try:
             with theirs:
-                pid = resident.fork(residents / spec["family"], request, [theirs.fileno(), lock])
+                pid = resident.fork(residents / family, request, [theirs.fileno(), lock])
         except resident.ResidentError:
             ours.close()
             if tries == 1:

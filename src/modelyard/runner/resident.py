@@ -104,9 +104,11 @@ def _become(folder: Path, request: dict[str, Any], descriptors: list[int], asker
             os.setpgid(0, 0) if request["gentle"] else os.setsid()
             status = run_attempt(Path(request["task"]), request["attempt"], descriptors[0], residents=folder.parent)
         else:
+            gentle = request.get("gentle", True)
             with suppress(PermissionError):  # the task began under an earlier parent, in another session
-                os.setpgid(0, request["group"])
-            status = run_worker(request["entry_point"], request["parameters"], descriptors[0], asker, request["log"])
+                os.setpgid(0, request["group"]) if gentle else os.setsid()
+            work = request["entry_point"], request["parameters"], descriptors[0], asker, request["log"], gentle
+            status = run_worker(*work)
     finally:
         os._exit(status)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.model import AlreadyExists, Deployment, Job, NotFound, ServiceStatus, Stage
+from modelyard.services.neptune_ml import custom
 from modelyard.services.neptune_ml.backend import Backend, check_id, check_positive, owner
 from modelyard.services.neptune_ml.job_resource import DEFAULT_MAX_ITEMS
-from modelyard.services.neptune_ml.names import arn, run_name, stamp
+from modelyard.services.neptune_ml.names import MODELS, arn, run_name, stamp
 from modelyard.services.neptune_ml.training import KIND as TRAINING
 from modelyard.services.neptune_ml.training import artifacts
 from modelyard.services.neptune_ml.transform import KIND as TRANSFORM
@@ -18,6 +19,8 @@ from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
 
 KIND = "endpoint"
+KGE = "kge"
+"""What `modelName` may say of any embedding model."""
 
 STATUS_WORDS = {
     ServiceStatus.CREATING: "Creating",
@@ -37,8 +40,7 @@ class Endpoints:
     async def create(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Accepts an endpoint, or the `update` of one. The same id with the same body answers as the first time did."""
         job = self._model(call, request)
-        if (name := request.get("modelName")) not in (None, "", "rgcn"):
-            raise Fault("InvalidParameterException", f"modelName: {name!r} is not what was trained: rgcn")
+        _check_name(request.get("modelName"), job)
         check_positive(request, "instanceCount")
         if request.get("update"):
             endpoint = await self._update(call, request, job)
@@ -119,6 +121,14 @@ class Endpoints:
         return self._backend.completed(owner(call), TRANSFORM, "mlModelTransformJobId", str(transform))
 
 
+def _check_name(name: str | None, job: Job) -> None:
+    """Faults if `modelName` is no name of a model, or that of a custom one where the job's is none."""
+    if name and (name not in (*MODELS, KGE, custom.MODEL) or (name == custom.MODEL) != custom.is_custom(job)):
+        raise Fault("InvalidParameterException", f"modelName: {name!r} is not what was trained")
+
+
 def _serving(job: Job, name: str) -> Stage:
-    spec = TaskSpec("modelyard.workloads.graph.inference.serve:run", inputs={"model": artifacts(job)}, gentle=False)
+    inputs = {"model": artifacts(job)}
+    entry_point = "modelyard.workloads.graph.inference.serve:run"
+    spec = TaskSpec(entry_point, inputs=inputs, gentle=False, workers="graph")
     return Stage(name="serving", run=name, spec=spec)

@@ -15,6 +15,7 @@ from modelyard.runner.serving import RequestError
 MAX_TOP = 100
 """Results for one item, as Neptune ML limits them (`Neptune#ml.limit`)."""
 MAX_ITEMS = 10_000
+MAX_HOPS = 100
 
 Mode = Literal["predict_tail", "predict_head", "embed_knn"]
 
@@ -43,6 +44,11 @@ class Request:
     property: str | None = None
     tails: tuple[str | int, ...] = ()
     """The other ends of edges whose property is asked for."""
+    graph: Any = None
+    """Nodes and edges that the request brings; None asks for what the transform computed."""
+    fanout: tuple[int, ...] | None = None
+    """How many stored neighbours take part in each step; None for all."""
+    deterministic: bool = True
 
 
 def read_request(body: bytes, task: str) -> Request:
@@ -50,7 +56,7 @@ def read_request(body: bytes, task: str) -> Request:
     document = _document(body)
     data = _object(document, "data") if "data" in document else document
     parameters = {**document, **data, **_object(data, "globalParameters")}
-    items = data.get("nodes", data.get("edges"))
+    items = _asked(data)
     if not isinstance(items, list):
         raise RequestError('data.nodes is missing: a list such as [{"nodeId": "a"}], or data.edges for links')
     if len(items) > MAX_ITEMS:
@@ -66,6 +72,9 @@ def read_request(body: bytes, task: str) -> Request:
         head_type=_text(parameters, "headNodeType"),
         tail_type=_text(parameters, "tailNodeType"),
         property=_text(parameters, "property"),
+        graph=data.get("graph"),
+        fanout=_fanout(parameters.get("fanout")),
+        deterministic=_deterministic(parameters.get("deterministic")),
         tails=_ids([_edge(item, number) for number, item in enumerate(items)], _TAIL) if of_edges else (),
     )
 
@@ -77,9 +86,17 @@ def _document(body: bytes) -> dict[str, Any]:
         raise RequestError(f"the body is no JSON: {error}") from None
     if not isinstance(document, dict):
         raise RequestError(f'the body is a JSON {type(document).__name__}, not an object with "data"')
-    if document.get("version") not in (None, "", "v1"):
+    if document.get("version") not in (None, "", "v1", "gs-realtime-v0.1"):
         raise RequestError(f"version is {_shown(document['version'])}; this endpoint knows 'v1'")
     return document
+
+
+def _asked(data: Mapping[str, Any]) -> Any:
+    """The items; GraphStorm calls them targets, and their members otherwise."""
+    if not isinstance(targets := data.get("targets"), list):
+        return data.get("nodes", data.get("edges"))
+    names = {"node_id": "nodeId", "src_node_id": "headNodeId", "dest_node_id": "tailNodeId"}
+    return [{names.get(key, key): one[key] for key in one} if isinstance(one, dict) else one for one in targets]
 
 
 def _object(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -141,6 +158,21 @@ def _top(value: Any) -> int:
     if not 1 <= top <= MAX_TOP:
         raise RequestError(f"topk is {_shown(value)}; it must be a whole number from 1 to {MAX_TOP}")
     return top
+
+
+def _fanout(value: Any) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    layers = value if isinstance(value, list) else [value]
+    if not 1 <= len(layers) <= MAX_HOPS or not all(type(one) is int and one >= 1 for one in layers):
+        raise RequestError(f"fanout is {_shown(value)}; it must be a whole number from 1 on, or a list of them")
+    return tuple(layers)
+
+
+def _deterministic(value: Any) -> bool:
+    if value not in (None, True, False):
+        raise RequestError(f"deterministic is {_shown(value)}; it must be true or false")
+    return value is not False
 
 
 def _exclude(parameters: Mapping[str, Any]) -> bool:

@@ -1,4 +1,7 @@
-"""The serving task of a graph model: answers by NumPy from what the transform wrote. It never imports torch."""
+"""The serving task of a graph model: answers by NumPy from what the transform wrote. It never imports torch.
+
+For a request that brings a graph of its own, a worker computes (`fresh.py`).
+"""
 
 import asyncio
 import json
@@ -13,10 +16,11 @@ import orjson
 from modelyard.runner.context import Context, InputError
 from modelyard.runner.serving import RequestError, serve
 from modelyard.workloads.graph.inference.edges import EdgeScores
+from modelyard.workloads.graph.inference.fresh import Computed, Fresh
 from modelyard.workloads.graph.inference.ids import NodeIds, read_mapped
 from modelyard.workloads.graph.inference.ranking import Ranked, rank_links, rank_neighbours, read_known
 from modelyard.workloads.graph.inference.requests import EDGE_TASKS, Request, read_request
-from modelyard.workloads.graph.inference.served import read_served
+from modelyard.workloads.graph.inference.served import listed, read_served
 
 _QUICK_CELLS = 200_000
 """Scores of one request that may be computed on the event loop; more of them go to a thread."""
@@ -34,7 +38,7 @@ def run(context: Context) -> dict[str, Any]:
     InputError if the folder holds no model, or a damaged one.
     """
     try:
-        model = Model(context.inputs["model"])
+        model = Model(context.inputs["model"], Fresh(context, context.inputs["model"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(
@@ -48,8 +52,9 @@ def run(context: Context) -> dict[str, Any]:
 class Model:
     """A trained model's answers. Its arrays are mapped into memory, and nothing is computed before it is asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fresh: Fresh | None = None) -> None:
         serving = folder / "serving"
+        self._fresh = fresh
         self._served = read_served(serving)
         self._ids = NodeIds(serving / "ids")
         self._embeddings = read_mapped(folder / "embeddings" / "entity.npy")
@@ -71,12 +76,15 @@ class Model:
         if cells > _MOST_CELLS:
             most = max(1, _MOST_CELLS // self._served.num_nodes)
             raise RequestError(f"{len(request.ids)} items are too many to rank all nodes for; send at most {most}")
+        computed = None if request.graph is None else await self._computed(request)
         quick = cells <= _QUICK_CELLS
-        output = self.predict(request) if quick else await asyncio.to_thread(self.predict, request)
+        output = self.predict(request, computed) if quick else await asyncio.to_thread(self.predict, request, computed)
         return {"status": 200, "content_type": "application/json"}, _encoded({"output": output})
 
-    def predict(self, request: Request) -> Output:
-        """The answers to the items of a request, in their order."""
+    def predict(self, request: Request, computed: Computed | None = None) -> Output:
+        """The answers to the items of a request, in their order; by vectors that were computed for it, if there are."""
+        if computed is not None:
+            return self._fresh_output(request, computed)
         if request.mode is None:
             of_edges = self._served.task in EDGE_TASKS
             return self._edge_predictions(request) if of_edges else self._node_predictions(request)
@@ -111,6 +119,85 @@ class Model:
         for place, pair in enumerate(zip(*ends, strict=True)):
             found = {"predictions": next(predictions)} if known[place] else output[place]
             output[place] = {**found, "id": list(pair)}
+        return output
+
+    async def _computed(self, request: Request) -> Computed:
+        """What the worker computes for a request that brings a graph."""
+        assert self._fresh is not None
+        self._check_property(request)
+        near, _ = self._sides(request)
+        ids, tails = [str(one) for one in request.ids], [str(one) for one in request.tails]
+        return await self._fresh.compute(
+            graph=request.graph,
+            targets=[(near, one) for one in ids] + [(self._served.targets[0].dest, one) for one in tails],
+            scores=request.mode is None and not tails,
+            fanout=request.fanout,
+            deterministic=request.deterministic,
+            pairs=list(zip(ids, tails, strict=True)) if tails else [],
+        )
+
+    def _sides(self, request: Request) -> tuple[int, int]:
+        """The node types that a request's items have, and that it asks for; each must be one."""
+        served = self._served
+        if request.mode == "embed_knn":
+            own, far = served.type_number(request.head_type), served.type_number(request.tail_type)
+            only = 0 if len(served.node_types) == 1 else None
+            own = next((one for one in (own, far, only) if one is not None), None)
+            if own is None:
+                raise RequestError(f"headNodeType is missing; the model has nodes of {listed(served.node_types)}")
+            return own, own if far is None else far
+        if not served.targets:
+            return served.node_type, served.node_type
+        mode = request.mode or "predict_tail"
+        sides = {served.targets[n].ends(mode) for n in served.targets_of(replace(request, mode=mode))}
+        if len(sides) > 1:
+            name = "headNodeType" if mode == "predict_tail" else "tailNodeType"
+            kinds = listed(sorted(served.node_types[near] for near, _ in sides))
+            raise RequestError(f"{name} is missing; it can be {kinds}")
+        return sides.pop()
+
+    def _fresh_output(self, request: Request, computed: Computed) -> Output:
+        near, far = self._sides(request)
+        output = _unknown(request.ids, (near,), self._served.node_types)
+        if request.tails:
+            return self._fresh_edges(request, computed, output)
+        places = np.flatnonzero(computed.known)
+        if request.mode is None:
+            for place, prediction in zip(places.tolist(), self._described(computed.vectors, request.top), strict=True):
+                output[place] = {"id": request.ids[place], "predictions": prediction}
+            return output
+        span = self._served.rows(far)
+        rows = self._rows(request, near)[places]
+        if request.mode == "embed_knn":
+            itself = np.where((rows >= 0) & (near == far), rows - span.start, -1)
+            ranked = rank_neighbours(computed.vectors, self._embeddings[span], request.top, itself)
+        else:
+            number = self._served.targets_of(request)[0]
+            links = self._known[request.mode][number]
+            nodes = np.where(rows < 0, -1, rows - self._served.offsets[near]).tolist()
+            hidden = [links.of(node) if node >= 0 else links.ends[:0] for node in nodes]
+            vector = self._vectors[request.mode][number]
+            exclude = hidden if request.exclude else None
+            ranked = rank_links(computed.vectors, vector, self._embeddings[span], request.top, exclude)
+        self._fill(output, places, ranked, span.start)
+        return output
+
+    def _fresh_edges(self, request: Request, computed: Computed, output: Output) -> Output:
+        served, target, count = self._served, self._served.targets[0], len(request.ids)
+        vectors = np.zeros((2 * count, computed.vectors.shape[1]), np.float32)
+        vectors[computed.known] = computed.vectors
+        known = computed.known[:count] & computed.known[count:]
+        heads, tails = (
+            np.where((rows := self._rows_of(ids, kind)) < 0, -1, rows - served.offsets[kind])[known]
+            for ids, kind in ((request.ids, target.source), (request.tails, target.dest))
+        )
+        features = [one for one, there in zip(computed.features, known.tolist(), strict=True) if there]
+        scores = self._edge_scores.fresh((heads, tails), vectors[:count][known], vectors[count:][known], features)
+        unknown = _unknown(request.tails, (target.dest,), served.node_types)
+        predictions = iter(self._described(scores, request.top))
+        for place, pair in enumerate(zip(request.ids, request.tails, strict=True)):
+            found = output[place] if not computed.known[place] else unknown[place]
+            output[place] = {**({"predictions": next(predictions)} if known[place] else found), "id": list(pair)}
         return output
 
     def _check_property(self, request: Request) -> None:

@@ -26,6 +26,7 @@ from modelyard.workloads.graph.inference.artifacts import (
 )
 from modelyard.workloads.graph.inference.edges import write_scorer
 from modelyard.workloads.graph.inference.ids import write_index
+from modelyard.workloads.graph.inference.inductive import write_inductive
 from modelyard.workloads.graph.inference.predictions import (
     LinkQuestions,
     write_edge_predictions,
@@ -70,6 +71,7 @@ def run(context: Context) -> dict[str, Any]:
     else:
         result = write_node_scores(graph, node_scores(graph, vectors, trained_on), trained_on.classes, output)
     _phase(context, 5, "writing artifacts")
+    write_inductive(graph, checkpoint, trained_on, output)
     _write_artifacts(graph, checkpoint.model, folder, trained_on, output)
     return {"nodes": sum(one.num_nodes for one in graph.node_types), "nodes_added": added, **result}
 
