@@ -52,9 +52,15 @@ def processed(export: Path, folder: Path) -> Path:
     return folder / "output"
 
 
-def searched(graph: Path, folder: Path, trials: int, parallel: int, seed: int) -> Mapping[str, Any]:
-    """A search with the settings that processing wrote; its output is `folder / "output"`."""
-    result = tune.run(context(folder, {"graph": graph}, max_trials=trials, max_parallel=parallel, seed=seed))
+def searched(
+    graph: Path, folder: Path, trials: int, parallel: int, seed: int, model: str | None = None
+) -> Mapping[str, Any]:
+    """A search with the settings that processing wrote, of the default model or a named one.
+
+    Its output is `folder / "output"`; one trial alone is the model's defaults.
+    """
+    parameters = {"max_trials": trials, "max_parallel": parallel, "seed": seed, "model_name": model}
+    result = tune.run(context(folder, {"graph": graph}, **parameters))
     while True:
         try:
             os.waitpid(-1, os.WNOHANG)

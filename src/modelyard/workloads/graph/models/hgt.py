@@ -21,7 +21,7 @@ from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.models.attention import channels_of_heads, edge_scores, edge_sums, exponentials
 from modelyard.workloads.graph.models.gnn import GNN, Dimensions
 from modelyard.workloads.graph.training.adjacency import Relation, decide_relations
-from modelyard.workloads.graph.training.entries import Tiers, entry, extended
+from modelyard.workloads.graph.training.entries import Tiers, entry, extended, replaced
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.tensors import GraphTensors
 
@@ -106,8 +106,12 @@ class HGT(GNN):
 
     @classmethod
     def search_space(cls, graph: Graph) -> Tiers:
-        """The shared tiers, and the number of heads."""
-        return extended(super().search_space(graph), "2-tier-param", entry("num-heads", "int", 4, options=[1, 4, 8]))
+        """The shared tiers, and the number of heads; normalised layers, as the paper's own code has them.
+
+        Without normalisation a model learned from few labels is far worse, with weight decay a little.
+        """
+        tiers = extended(super().search_space(graph), "2-tier-param", entry("num-heads", "int", 4, options=[1, 4, 8]))
+        return replaced(tiers, entry("layer-norm", "bool", True), entry("l2norm", "float", 0.0))
 
     def make_layers(
         self, sizes: Sequence[int], dimensions: Dimensions, hyperparameters: Hyperparameters, self_weight: bool

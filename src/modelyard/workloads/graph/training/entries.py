@@ -125,13 +125,19 @@ def is_large(graph: Graph) -> bool:
 
 def sampled(tiers: Tiers) -> Tiers:
     """The tiers as they suit a large graph: neighbours are sampled, and an epoch is many small steps."""
-    changed = {
-        "num-epochs": entry("num-epochs", "int", 20, range=[10, 30], inc_strategy="linear", inc_val=5),
-        "batch-size": entry("batch-size", "int", 1024, range=[512, 4096], inc_strategy="power2"),
-        "window-for-early-stop": entry("window-for-early-stop", "int", 5),
-    }
-    tiers = {tier: [changed.get(one["param"], one) for one in entries] for tier, entries in tiers.items()}
+    tiers = replaced(
+        tiers,
+        entry("num-epochs", "int", 20, range=[10, 30], inc_strategy="linear", inc_val=5),
+        entry("batch-size", "int", 1024, range=[512, 4096], inc_strategy="power2"),
+        entry("window-for-early-stop", "int", 5),
+    )
     return extended(tiers, FIXED, entry("fanout", "int", [10, 15, 15]), entry("low-mem", "bool", True))
+
+
+def replaced(tiers: Tiers, *entries: dict[str, Any]) -> Tiers:
+    """The tiers with other entries in the places of those of the same names."""
+    changed = {one["param"]: one for one in entries}
+    return {tier: [changed.get(one["param"], one) for one in old] for tier, old in tiers.items()}
 
 
 def extended(tiers: Tiers, tier: str, *entries: dict[str, Any]) -> Tiers:
