@@ -4,28 +4,39 @@ Yang, Yih, He, Gao, Deng: "Embedding Entities and Relations for Learning and Inf
 
     score(h, r, t) = sum_k h_k r_k t_k
 
-Each relation has a second vector for the question from tail to head (reciprocal relations, Lacroix et al. 2018:
-"Canonical tensor decomposition for knowledge base completion"), since the plain score cannot tell the two directions
-apart.
+The plain score cannot tell the two directions of a relation apart; a vector for each of them (see `embedding`) can. It
+is also the decoder of link prediction by graph neural networks.
 """
 
 import torch
 from torch import Tensor, nn
 
+from modelyard.workloads.graph.data import Graph
+from modelyard.workloads.graph.models.embedding import Embedding, tiers
+from modelyard.workloads.graph.training.entries import Tiers, entry
 
-class DistMult(nn.Module):
+
+class DistMult(Embedding):
     """Relation vectors `[2 * num_relations, channels]`: tail questions first, then head questions."""
 
+    name = "distmult"
+
     def __init__(self, num_relations: int, channels: int) -> None:
-        super().__init__()
-        self.num_relations = num_relations
+        super().__init__(num_relations, channels)
         self.relation = nn.Parameter(torch.empty(2 * num_relations, channels))
         nn.init.xavier_uniform_(self.relation)
 
-    def query(self, vectors: Tensor, question: Tensor) -> Tensor:
-        """The vector whose product with a node's vector is that node's score as the answer.
+    @classmethod
+    def search_space(cls, graph: Graph) -> Tiers:
+        """Adagrad's rate is around 0.1, as Lacroix et al. 2018 train it; see `embedding.tiers`."""
+        return tiers(
+            graph, 128, 0.1, entry("regularization-coef", "float", 1e-2, range=[1e-3, 3e-2], inc_strategy="log")
+        )
 
-        vectors: `[n, channels]` of the known ends. question: `[n]`; r asks for tails of relation r, `num_relations +
-        r` for heads.
-        """
-        return vectors * self.relation[question]
+    def vectors(self) -> Tensor:
+        """The relation vectors themselves."""
+        return self.relation
+
+    def turn(self, nodes: Tensor, vectors: Tensor) -> Tensor:
+        """`h * r`."""
+        return nodes * vectors

@@ -38,17 +38,18 @@ class Checkpoint:
     def restore(self, decoder: nn.Module | None = None) -> GNN:
         """Builds the model, ready to predict; makes a given `decoder` ready, too."""
         model = cast("type[GNN]", model_class(self.model))(self.dimensions, self.hyperparameters, self.self_weight)
-        model.load_state_dict(self._under("model."))
+        model.load_state_dict(self.under("model."))
         if decoder is not None:
-            decoder.load_state_dict(self._under("decoder."))
+            decoder.load_state_dict(self.under("decoder."))
             decoder.eval()
         return model.eval()
 
     def decoder_weights(self) -> dict[str, np.ndarray]:
         """The decoder's weights by name, for readers without torch."""
-        return {name: value.numpy() for name, value in self._under("decoder.").items()}
+        return {name: value.numpy() for name, value in self.under("decoder.").items()}
 
-    def _under(self, prefix: str) -> dict[str, Tensor]:
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """The weights whose names begin with `prefix`, without it."""
         return {name.removeprefix(prefix): value for name, value in self.weights.items() if name.startswith(prefix)}
 
 

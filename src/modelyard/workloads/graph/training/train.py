@@ -15,8 +15,10 @@ from torch import nn
 from modelyard import atomic
 from modelyard.runner.context import Channel, InputError
 from modelyard.workloads.graph.data import TEST, VALID, Graph, read_graph
+from modelyard.workloads.graph.models.embedding import Embedding
 from modelyard.workloads.graph.models.gnn import GNN, Dimensions
 from modelyard.workloads.graph.models.registry import model_class
+from modelyard.workloads.graph.training import embedding
 from modelyard.workloads.graph.training.adjacency import Adjacency, adjacency_path, read_adjacency
 from modelyard.workloads.graph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from modelyard.workloads.graph.training.evaluation import EarlyStop, Evaluation, Score
@@ -26,6 +28,8 @@ from modelyard.workloads.graph.training.node_table import NodeTable
 from modelyard.workloads.graph.training.objectives import Objective, objective_for
 from modelyard.workloads.graph.training.passes import Passes, passes_for, prediction_passes
 from modelyard.workloads.graph.training.search_space import LOWER_IS_BETTER
+
+_METRICS = {VALID: "eval_metrics_info.json", TEST: "test_metrics_info.json"}
 
 
 class Pruned(Exception):
@@ -136,16 +140,20 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
         scratch = Path(parameters["state"]) / "scratch"
         scratch.mkdir(exist_ok=True)
         hyperparameters = Hyperparameters.from_names(parameters["hyperparameters"], model)
-        checkpoint, _ = fit(
-            read_graph(Path(parameters["graph"])),
-            read_adjacency(adjacency_path(Path(parameters["state"]), model, hyperparameters.use_self_loop)),
-            hyperparameters,
-            Evaluation(**parameters["evaluation"]),
-            parameters["seed"],
-            on_score,
-            model,
-            scratch,
-        )
+        graph, evaluation = read_graph(Path(parameters["graph"])), Evaluation(**parameters["evaluation"])
+        if issubclass(model_class(model), Embedding):
+            checkpoint, _ = embedding.fit(graph, model, hyperparameters, evaluation, parameters["seed"], on_score)
+        else:
+            checkpoint, _ = fit(
+                graph,
+                read_adjacency(adjacency_path(Path(parameters["state"]), model, hyperparameters.use_self_loop)),
+                hyperparameters,
+                evaluation,
+                parameters["seed"],
+                on_score,
+                model,
+                scratch,
+            )
     except Pruned:
         channel.send(result="pruned")
     except BrokenPipeError:
@@ -173,6 +181,12 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
 
     graph = read_graph(Path(parameters["graph"]))
     checkpoint = read_checkpoint(Path(parameters["model"]))
+    if issubclass(model_class(checkpoint.model), Embedding):
+        for split, found in embedding.report(graph, checkpoint).items():
+            atomic.write(Path(parameters["output"]) / _METRICS[split], json.dumps(found, indent=1).encode())
+        write_trained_on(graph, range(len(graph.node_types)), Path(parameters["output"]))
+        channel.send(result="complete")
+        return
     use_self_loop = checkpoint.hyperparameters.use_self_loop
     adjacency = read_adjacency(adjacency_path(Path(parameters["state"]), checkpoint.model, use_self_loop))
     objective = objective_for(graph, checkpoint.hyperparameters, torch.device("cpu"))
@@ -181,7 +195,7 @@ def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:
         device = torch.device("cpu")
         passes = prediction_passes(graph, adjacency, checkpoint.hyperparameters, device, Path(scratch))
         output, _ = passes.outputs(model)
-        for split, name in ((VALID, "eval_metrics_info.json"), (TEST, "test_metrics_info.json")):
+        for split, name in _METRICS.items():
             if (report := objective.report(output, split)) is not None:
                 atomic.write(Path(parameters["output"]) / name, json.dumps(report, indent=1).encode())
     embedded = [n for n in range(len(graph.node_types)) if f"model.encoder.embeddings.{n}" in checkpoint.weights]
