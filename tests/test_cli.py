@@ -96,6 +96,12 @@ class TestWithoutAServer:
         assert "--allow-remote" in refused.output
         assert not (tmp_path / "data").exists()
 
+    def test_scripts_get_the_network_only_where_signatures_are_checked(self, tmp_path: Path) -> None:
+        refused = cli("serve", "--custom-model-network", "--data-dir", str(tmp_path / "data"))
+        assert refused.exit_code == 2
+        assert "modelyard keys add" in refused.output
+        assert not (tmp_path / "data").exists()
+
     def test_keys_are_made_shown_and_taken_away(self, tmp_path: Path) -> None:
         def keys(*arguments: str) -> Result:
             return cli("keys", *arguments, "--data-dir", str(tmp_path / "data"))

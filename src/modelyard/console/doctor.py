@@ -96,7 +96,7 @@ def _sandboxes() -> Iterator[Finding]:
     """What a container was really run by: a process of its own tries, since that belongs to tasks."""
     tried = subprocess.run([sys.executable, "-m", _TRIAL], capture_output=True, text=True, timeout=_TRIAL_SECONDS)
     found = json.loads(tried.stdout) if tried.returncode == 0 else {}
-    runs = "runs containers: no network, no file but their own"
+    runs = "runs containers and custom models' scripts: no network, no file but their own"
     for name, title in SANDBOXES.items():
         reason = found.get(name, "the trial failed")
         yield Finding(title, None if reason else True, reason or runs)
