@@ -34,6 +34,7 @@ class Made:
     labels: np.ndarray | None = None
     split: np.ndarray | None = None
     edge_split: Mapping[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
+    edge_features: Mapping[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Graph:
         node_types = []
@@ -49,8 +50,12 @@ class Made:
             arrays = {"edge_index": np.ascontiguousarray(edges, dtype=np.int64)}
             if key in self.edge_split:
                 arrays["split"] = self.edge_split[key].astype(np.uint8)
+            described = ()
+            if (block := self.edge_features.get(key)) is not None:
+                arrays["features"] = np.ascontiguousarray(block, dtype=np.float32)
+                described = (Feature("feature0", "numerical", block.shape[1]),)
             save_file(arrays, folder / "edges" / f"{number}.safetensors")
-            edge_types.append(EdgeType(*key, edges.shape[1], target=key in self.edge_split))
+            edge_types.append(EdgeType(*key, edges.shape[1], key in self.edge_split, described))
         if self.labels is not None and self.split is not None:
             save_file({"labels": self.labels, "split": self.split.astype(np.uint8)}, folder / "labels.safetensors")
         graph = Graph(folder, tuple(node_types), tuple(edge_types), self.task)

@@ -63,9 +63,16 @@ STARS = {"label": ["stars", "regression"], "split_rate": [0.7, 0.1, 0.2]}
 TAGS = {"label": ["tags", "classification"], "separator": ";", "split_rate": [0.7, 0.1, 0.2]}
 
 
-def trained(folder: Path, label: dict[str, Any]) -> tuple[Graph, Path]:
-    """The processed graph, and the output of a search of one trial."""
+def trained(folder: Path, label: dict[str, Any], **settings: Any) -> tuple[Graph, Path]:
+    """The processed graph, and the output of a search of one trial; `settings` are defaults to change."""
     graph, _ = process(rated(folder / "export", label), folder / "graph")
+    path = graph.folder / "model-hpo-configuration.json"
+    document = json.loads(path.read_text())
+    for entry in (one for entries in document["models"][0].values() if isinstance(entries, list) for one in entries):
+        if (name := entry["param"].replace("-", "_")) in settings:
+            entry.update({"default": settings.pop(name)})
+    assert not settings
+    path.write_text(json.dumps(document))
     job = context(graph, folder / "job", trials=1)
     tune.run(job)
     return graph, job.output
@@ -243,6 +250,18 @@ def test_several_labels_of_an_edge(tmp_path: Path) -> None:
     tested = [row for row in table(output) if row["split"] == "test"]
     assert np.mean([row["prediction"] == row["label"] for row in tested]) == pytest.approx(report["accuracy"])
     assert "good;odd" in {row["prediction"] for row in tested}
+
+
+def test_features_of_edges_in_messages_go_the_whole_way(tmp_path: Path) -> None:
+    graph, model = trained(tmp_path, VERDICT, use_edge_features=True)
+    checkpoint = read_checkpoint(model)
+    assert checkpoint.dimensions.edge_parts == ((0, 1), (1, 1))
+    report = json.loads((model / "test_metrics_info.json").read_text())
+    assert report["accuracy"] >= 0.9
+    output = transformed(graph, model, tmp_path / "output")
+    tested = [row for row in table(output) if row["split"] == "test"]
+    right = np.mean([row["prediction"] == row["label"] for row in tested])
+    assert right == pytest.approx(report["accuracy"], abs=1e-9)
 
 
 def test_pairs_are_scored_in_pieces(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,8 +155,8 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"2-tier-param": [entry("dropout", "float", range=[0, 1.5], default=0.1)]}, "'dropout' must be at least 0"),
     ({"2-tier-param": [entry("dropout", "float", range=[0, 0.5])]}, "needs a 'default'"),
     ({"fixed-param": [entry("lr", "float", default=0.1)]}, "'lr' stands in '1-tier-param' and again in"),
-    ({"fixed-param": [entry("use-edge-features", "bool", default=True)]}, "'use-edge-features' must be false"),
-    ({"fixed-param": [entry("edge-num-hidden", "float", default=16)]}, "'edge-num-hidden' is not one of rgcn's"),
+    ({"fixed-param": [entry("use-edge-features", "int", default=1)]}, "'use-edge-features' must be true or false"),
+    ({"fixed-param": [entry("edge-num-hidden", "float", default=0)]}, "'edge-num-hidden' must be at least 1, not 0"),
 ]
 
 

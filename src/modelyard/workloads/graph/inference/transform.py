@@ -37,6 +37,7 @@ from modelyard.workloads.graph.inference.ranking import known_links, write_known
 from modelyard.workloads.graph.inference.served import Served, Target
 from modelyard.workloads.graph.training.adjacency import build_adjacency, node_offsets
 from modelyard.workloads.graph.training.checkpoint import Checkpoint, read_checkpoint
+from modelyard.workloads.graph.training.edge_features import edge_parts, with_edge_features
 from modelyard.workloads.graph.training.tensors import graph_tensors
 from modelyard.workloads.graph.training.trained_on import TrainedOn, read_trained_on, rows_in_training
 
@@ -99,7 +100,10 @@ def infer(checkpoint: Checkpoint, graph: Graph) -> tuple[Tensor, np.ndarray]:
     """
     adjacency = build_adjacency(graph, checkpoint.relations, checkpoint.hyperparameters.use_self_loop)
     with torch.no_grad():
-        vectors, hidden = checkpoint.restore()(graph_tensors(graph, adjacency))
+        tensors = graph_tensors(graph, adjacency)
+        if checkpoint.dimensions.edge_parts:
+            tensors = with_edge_features(tensors, graph, adjacency)
+        vectors, hidden = checkpoint.restore()(tensors)
     return vectors, (hidden if graph.task.node_type else vectors).numpy()
 
 
@@ -141,6 +145,10 @@ def _check_features(checkpoint: Checkpoint, graph: Graph, dims: tuple[tuple[int,
     for node_type, before, now in zip(graph.node_types, checkpoint.dimensions.feature_dims, dims, strict=True):
         if before != now:
             raise InputError(_other_columns(f"node type {node_type.name!r}", list(now), list(before)))
+    parts = edge_parts(graph, checkpoint.relations) if checkpoint.hyperparameters.use_edge_features else ()
+    if parts != (before_parts := checkpoint.dimensions.edge_parts):
+        dims_now, dims_before = ([dim for _, dim in one] for one in (parts, before_parts))
+        raise InputError(_other_columns("edges", dims_now, dims_before))
 
 
 def _other_columns(whose: str, now: list[int], before: list[int]) -> str:

@@ -24,13 +24,15 @@ from modelyard.workloads.graph.training.tensors import GraphTensors, SparseMatri
 class Dimensions:
     """The sizes that, with the hyperparameters, say everything about a model's weights.
 
-    num_nodes: of each node type. feature_dims: of each node type's features, one by one.
+    num_nodes: of each node type. feature_dims: of each node type's features, one by one. edge_parts: the relation and
+    the number of columns of all edge features that take part in message passing (see `edge_features`).
     """
 
     num_nodes: tuple[int, ...]
     feature_dims: tuple[tuple[int, ...], ...]
     num_relations: int
     out_channels: int
+    edge_parts: tuple[tuple[int, int], ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -40,7 +42,8 @@ class Dimensions:
     def from_document(cls, document: dict[str, Any]) -> "Dimensions":
         """From what `document` made."""
         dims = tuple(tuple(dims) for dims in document["feature_dims"])
-        return cls(tuple(document["num_nodes"]), dims, document["num_relations"], document["out_channels"])
+        parts = tuple((relation, dim) for relation, dim in document.get("edge_parts", ()))
+        return cls(tuple(document["num_nodes"]), dims, document["num_relations"], document["out_channels"], parts)
 
 
 class NodeEncoder(nn.Module):
@@ -133,7 +136,7 @@ class GNN(nn.Module):
             "num-hidden", "num-layer", "num-epochs", "lr", "sparse-lr", "l2norm", "dropout", "layer-norm",
             "use-self-loop", "concat-node-embed", "per-feat-name-embed", "use-class-weight", "batch-size",
             "enable-early-stop", "window-for-early-stop", "num-negs", "neg-share", "regularization-coef", "fanout",
-            "low-mem", "use-edge-features",
+            "low-mem",
         }
     )  # fmt: skip
     """The hyperparameters that the model takes, by AWS's names; these are those that all of them take."""
@@ -172,6 +175,10 @@ class GNN(nn.Module):
         else:
             tiers = node_tiers(graph) if graph.task.edge_type is None else edge_tiers(graph)
         return sampled(tiers) if is_large(graph) else tiers
+
+    def standardise(self, graph: GraphTensors, edges: Sequence[tuple[Tensor, Tensor]] = ()) -> None:
+        """Takes scales of features from a graph, and those of the parts of edge features; once, before training."""
+        self.encoder.standardise(graph)
 
     def make_layers(
         self, sizes: Sequence[int], dimensions: Dimensions, hyperparameters: Hyperparameters, self_weight: bool

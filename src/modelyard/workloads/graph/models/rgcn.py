@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from modelyard.workloads.graph.data import Graph
+from modelyard.workloads.graph.models.edge_messages import EdgeMessages
 from modelyard.workloads.graph.models.gnn import GNN, Dimensions
 from modelyard.workloads.graph.training.entries import Tiers, entry, extended
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
@@ -61,11 +62,18 @@ def _relation_matmul(rows: Tensor, weight: Tensor, sizes: list[int]) -> Tensor:
 class RGCNLayer(nn.Module):
     """One relational convolution over the stacked adjacency of a graph.
 
-    num_bases: 0 gives each relation its own weight. self_weight: False leaves `W_0` out.
+    num_bases: 0 gives each relation its own weight. self_weight: False leaves `W_0` out. edges: what the features of
+    edges change.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, num_relations: int, num_bases: int = 0, self_weight: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_relations: int,
+        num_bases: int = 0,
+        self_weight: bool = True,
+        edges: EdgeMessages | None = None,
     ) -> None:
         super().__init__()
         bases = num_bases if 0 < num_bases < num_relations else 0
@@ -73,6 +81,7 @@ class RGCNLayer(nn.Module):
         self.coefficient = nn.Parameter(torch.empty(num_relations, bases)) if bases else None
         self.self_weight = nn.Parameter(torch.empty(in_channels, out_channels)) if self_weight else None
         self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.edges = edges
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -91,6 +100,8 @@ class RGCNLayer(nn.Module):
         else:
             rows = _relation_matmul(graph.matrix.matmul(x), self._weights(), list(graph.sizes))
             out = rows.new_zeros(x.size(0), rows.size(1)).index_add(0, graph.row_node, rows)
+        if self.edges is not None:
+            out = out + self.edges(x, self._weights(), graph)
         if self.self_weight is not None:
             own = x if graph.own is None else x * graph.own[:, None]
             out = torch.addmm(out, own, self.self_weight)
@@ -127,23 +138,43 @@ class RGCN(GNN):
     """
 
     name = "rgcn"
-    hyperparameters = GNN.hyperparameters | {"num-bases"}
+    hyperparameters = GNN.hyperparameters | {"num-bases", "use-edge-features", "edge-num-hidden"}
 
     @classmethod
     def search_space(cls, graph: Graph) -> Tiers:
-        """The shared tiers, and bases where relations are many."""
+        """The shared tiers; bases where relations are many, and features of edges where there are any."""
         bases = 8 if 2 * len(graph.edge_types) > _FEW_RELATIONS else 0
         choice = entry("num-bases", "int", bases, range=[0, 8], inc_strategy="linear", inc_val=2)
-        return extended(super().search_space(graph), "3-tier-param", choice)
+        tiers = extended(super().search_space(graph), "3-tier-param", choice)
+        if not any(one.features for one in graph.edge_types):
+            return tiers
+        tiers = extended(tiers, "2-tier-param", entry("use-edge-features", "bool", False))
+        width = entry("edge-num-hidden", "int", 16, range=[8, 32], inc_strategy="power2")
+        return extended(tiers, "3-tier-param", width)
 
     def make_layers(
         self, sizes: Sequence[int], dimensions: Dimensions, hyperparameters: Hyperparameters, self_weight: bool
     ) -> list[nn.Module]:
         """See `GNN`."""
+        parts = dimensions.edge_parts
         one_map = dimensions.num_relations == 1 and not self_weight and not hyperparameters.per_feat_name_embed
         return [
             Propagation(size)
-            if one_map and following == size and number == 0
-            else RGCNLayer(size, following, dimensions.num_relations, hyperparameters.num_bases, self_weight)
+            if one_map and following == size and number == 0 and not parts
+            else RGCNLayer(
+                size,
+                following,
+                dimensions.num_relations,
+                hyperparameters.num_bases,
+                self_weight,
+                EdgeMessages(parts, size, hyperparameters.edge_num_hidden) if parts else None,
+            )
             for number, (size, following) in enumerate(pairwise(sizes))
         ]
+
+    def standardise(self, graph: GraphTensors, edges: Sequence[tuple[Tensor, Tensor]] = ()) -> None:
+        """See `GNN`."""
+        super().standardise(graph)
+        for layer in self.layers:
+            if isinstance(layer, RGCNLayer) and layer.edges is not None:
+                layer.edges.standardise(edges)

@@ -132,16 +132,24 @@ def build_adjacency(graph: Graph, relations: tuple[Relation, ...], use_self_loop
 
 def message_edges(graph: Graph) -> Iterator[tuple[int, np.ndarray]]:
     """Each edge type's number and the edges (`[2, num_edges]`, rows of its node types) that may carry messages."""
+    for number, rows in message_edge_rows(graph):
+        edges = graph.edges(number)["edge_index"]
+        yield number, edges if len(rows) == edges.shape[1] else edges[:, rows]
+
+
+def message_edge_rows(graph: Graph) -> Iterator[tuple[int, np.ndarray]]:
+    """Each edge type's number and the rows (int64, rising) of its edges that may carry messages."""
     pairs = {number: graph.edges(number)["edge_index"] for number in range(len(graph.edge_types))}
     held_out = _held_out(graph)
     for number, edges in pairs.items():
         hidden = [held for target, held in held_out.items() if target == number]
         for target, held in held_out.items():
             hidden += _copies(graph, pairs, target, number, held)
+        rows = np.arange(edges.shape[1])
         if hidden:
             width = _width(graph)
-            edges = edges[:, ~np.isin(_codes(edges, width), _codes(np.concatenate(hidden, axis=1), width))]
-        yield number, edges
+            rows = rows[~np.isin(_codes(edges, width), _codes(np.concatenate(hidden, axis=1), width))]
+        yield number, rows
 
 
 def _held_out(graph: Graph) -> dict[int, np.ndarray]:

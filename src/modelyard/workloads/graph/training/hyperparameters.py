@@ -51,7 +51,8 @@ class Hyperparameters:
         None, "neighbours drawn per relation, one number a layer; absent: all"
     )
     low_mem: bool = _named(True, "with `fanout`: large embeddings lie in files, and blocks are smaller")
-    use_edge_features: bool = _named(False, "must be false: edge features do not take part in message passing yet")
+    use_edge_features: bool = _named(False, "features of edges gate and shift the messages along them")
+    edge_num_hidden: int = _named(16, "channels that features of edges are projected to for that", 1)
 
     @classmethod
     def from_names(cls, values: Mapping[str, Any], model: str = "rgcn") -> "Hyperparameters":
@@ -92,10 +93,6 @@ def _checked(name: str, one: Field[Any], value: Any) -> Any:
     if (low is not None and value < low) or (high is not None and value >= high):
         bounds = f"at least {low}" + (f" and below {high}" if high is not None else "")
         raise InputError(f"hyperparameter {name!r} must be {bounds}, not {value!r}")
-    if name == "use-edge-features" and value:
-        raise InputError(
-            "hyperparameter 'use-edge-features' must be false: edge features take no part in message passing"
-        )
     return {"bool": bool, "int": int, "float": float}[wanted](value)
 
 

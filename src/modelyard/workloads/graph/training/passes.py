@@ -15,6 +15,7 @@ from torch import Tensor
 from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.models.gnn import GNN
 from modelyard.workloads.graph.training.adjacency import Adjacency
+from modelyard.workloads.graph.training.edge_features import read_parts, with_edge_features
 from modelyard.workloads.graph.training.entries import is_large
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.node_table import MAPPED_FROM, NodeTable, RowFile
@@ -53,7 +54,7 @@ def passes_for(
 ) -> Passes:
     """What a trial trains with. scratch: an empty folder, for arrays that should not lie in memory."""
     if hyperparameters.fanout is None:
-        return WholeGraph(graph, adjacency, device)
+        return WholeGraph(graph, adjacency, device, hyperparameters.use_edge_features)
     passes = SampledGraph(graph, adjacency, hyperparameters, device, seed, scratch)
     for number, node_type in enumerate(graph.node_types):
         if not node_type.features or hyperparameters.concat_node_embed:
@@ -69,16 +70,19 @@ def prediction_passes(
 ) -> Passes:
     """What a trained model predicts with: blocks where it was trained on samples, or the graph has become large."""
     if hyperparameters.fanout is None and not is_large(graph):
-        return WholeGraph(graph, adjacency, device)
+        return WholeGraph(graph, adjacency, device, hyperparameters.use_edge_features)
     return SampledGraph(graph, adjacency, hyperparameters, device, 0, scratch)
 
 
 class WholeGraph:
     """Every node and every message, at every step."""
 
-    def __init__(self, graph: Graph, adjacency: Adjacency, device: torch.device) -> None:
+    def __init__(
+        self, graph: Graph, adjacency: Adjacency, device: torch.device, use_edge_features: bool = False
+    ) -> None:
         self.tables: dict[int, NodeTable] = {}
-        self._tensors = graph_tensors(graph, adjacency, device)
+        tensors = graph_tensors(graph, adjacency, device)
+        self._tensors = with_edge_features(tensors, graph, adjacency) if use_edge_features else tensors
 
     def typical(self) -> GraphTensors:
         """See `Passes`."""
@@ -108,7 +112,8 @@ class SampledGraph:
         scratch: Path,
     ) -> None:
         self.tables: dict[int, NodeTable] = {}
-        self._sampler = NeighbourSampler(graph, adjacency, seed, device)
+        parts = read_parts(graph, adjacency) if hyperparameters.use_edge_features else ()
+        self._sampler = NeighbourSampler(graph, adjacency, seed, device, parts)
         self._fanout = fanout_of_layers(hyperparameters.fanout or ALL, hyperparameters.num_layer)
         self._low_mem = hyperparameters.low_mem
         self._device = device

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.training.adjacency import Adjacency, node_offsets
+from modelyard.workloads.graph.training.edge_features import EdgePart
 from modelyard.workloads.graph.training.tensors import GraphTensors, SparseMatrix, feature_blocks
 
 ALL = -1
@@ -43,13 +44,21 @@ class Sample:
 class NeighbourSampler:
     """Draws samples of one graph, the same ones again for the same seed."""
 
-    def __init__(self, graph: Graph, adjacency: Adjacency, seed: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        adjacency: Adjacency,
+        seed: int,
+        device: torch.device | str = "cpu",
+        edge_parts: Sequence[EdgePart] = (),
+    ) -> None:
         self.num_nodes = adjacency.num_nodes
         self._device = torch.device(device)
         self._graph = graph
         self._arrays = [graph.features(number) for number in range(len(graph.node_types))]
         self._offsets = node_offsets(graph)
         self._adjacency = adjacency
+        self._edge_parts = edge_parts
         self._every_node_has_a_row = adjacency.row_ptr.tolist() == [0, adjacency.num_nodes]
         num_rows = len(adjacency.row_node)
         self._row_begin = np.searchsorted(adjacency.row, np.arange(num_rows + 1))
@@ -141,6 +150,7 @@ class NeighbourSampler:
         of_type = [nodes[slice(*begin[n : n + 2])] - self._offsets[n] for n in range(len(begin) - 1)]
         size = (len(row_node), len(nodes))
         col = np.searchsorted(nodes, adjacency.col[entries])
+        within = row - (np.cumsum(sizes) - sizes)[np.searchsorted(np.cumsum(sizes), row, "right")]
         return GraphTensors(
             num_nodes=tuple(len(one) for one in of_type),
             features=tuple(self._blocks(number, one) if features else () for number, one in enumerate(of_type)),
@@ -149,6 +159,7 @@ class NeighbourSampler:
             row_node=torch.from_numpy(row_node).to(self._device),
             own=None if own.all() else own,
             rows=tuple(torch.from_numpy(one) for one in of_type),
+            edges=tuple(part.sampled(entries, within, col, value, self._device) for part in self._edge_parts),
         )
 
     def _blocks(self, number: int, rows: np.ndarray) -> tuple[Tensor | SparseMatrix, ...]:

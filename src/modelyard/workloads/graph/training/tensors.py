@@ -47,6 +47,22 @@ Block = Tensor | SparseMatrix
 
 
 @dataclass(frozen=True)
+class EdgeBlock:
+    """The edges with features of one relation, in one direction (see `edge_features`); a message of each.
+
+    row, col: int64 `[num_messages]`, the row among the relation's own and the node that sends. weight: float32
+    `[num_messages]`. edge: int64 `[num_messages]`, the edge's row in `features`, float32 `[num_edges, dim]`.
+    """
+
+    relation: int
+    row: Tensor
+    col: Tensor
+    weight: Tensor
+    edge: Tensor
+    features: Tensor
+
+
+@dataclass(frozen=True)
 class GraphTensors:
     """What a graph model reads at every step, on one device.
 
@@ -54,6 +70,7 @@ class GraphTensors:
     relations, `[num_rows, num_nodes]`; the first `sizes[0]` rows are relation 0's, and so on; `row_node` are the
     rows' destinations. own: nodes whose own vector no relation brings in, bool `[num_nodes]`; None where that is
     every node. rows: of a sample, the row of each node among all of its type, int64 on the CPU; None for a whole graph.
+    edges: what features of edges do to messages is worked out from these; none where they take no part.
     """
 
     num_nodes: tuple[int, ...]
@@ -63,6 +80,7 @@ class GraphTensors:
     row_node: Tensor
     own: Tensor | None
     rows: tuple[Tensor, ...] | None = None
+    edges: tuple[EdgeBlock, ...] = ()
 
     @property
     def one_row_a_node(self) -> bool:

@@ -21,6 +21,7 @@ from modelyard.workloads.graph.models.registry import model_class
 from modelyard.workloads.graph.training import embedding
 from modelyard.workloads.graph.training.adjacency import Adjacency, adjacency_path, read_adjacency
 from modelyard.workloads.graph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from modelyard.workloads.graph.training.edge_features import edge_parts, part_moments
 from modelyard.workloads.graph.training.evaluation import EarlyStop, Evaluation, Score
 from modelyard.workloads.graph.training.heap import keep_freed_memory
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
@@ -69,10 +70,10 @@ def _fit(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     passes = passes_for(graph, adjacency, hyperparameters, device, seed, scratch)
     objective = objective_for(graph, hyperparameters, device)
-    dimensions = dimensions_of(graph, adjacency, objective)
+    dimensions = dimensions_of(graph, adjacency, objective, hyperparameters.use_edge_features)
     build = cast("type[GNN]", model_class(model_name))
     model = build(dimensions, hyperparameters, bool(adjacency.own.any()), passes.tables).to(device)
-    model.encoder.standardise(passes.typical())
+    model.standardise(passes.typical(), part_moments(graph, adjacency.relations) if dimensions.edge_parts else ())
     weights = nn.ModuleDict({"model": model} | ({"decoder": objective.decoder} if objective.decoder else {}))
     optimizer = optimizer_for(weights, model, hyperparameters)
     sign = -1 if evaluation.metric in LOWER_IS_BETTER else 1
@@ -108,13 +109,16 @@ def _fit(
     return _checkpoint(model_name, adjacency, hyperparameters, dimensions, best), scores
 
 
-def dimensions_of(graph: Graph, adjacency: Adjacency, objective: Objective) -> Dimensions:
+def dimensions_of(
+    graph: Graph, adjacency: Adjacency, objective: Objective, use_edge_features: bool = False
+) -> Dimensions:
     """The sizes of a graph neural network for a graph and a task."""
     return Dimensions(
         num_nodes=tuple(node_type.num_nodes for node_type in graph.node_types),
         feature_dims=tuple(tuple(one.dim for one in node_type.features) for node_type in graph.node_types),
         num_relations=len(adjacency.relations),
         out_channels=objective.out_channels,
+        edge_parts=edge_parts(graph, adjacency.relations) if use_edge_features else (),
     )
 
 
