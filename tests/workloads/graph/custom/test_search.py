@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.workloads.graph.custom.conftest import TRAINING, configuration
 
 from modelyard.runner.context import Context, InputError, Stopped
 from modelyard.workloads.graph.custom import search as stage
+from modelyard.workloads.graph.data import Task
 
 Source = Callable[..., Path]
 Search = Callable[..., Context]
@@ -113,6 +115,16 @@ def test_a_search_without_a_model_says_why(
 
     assert str(error.value).startswith("every trial failed; the first: ")
     assert reason in str(error.value)
+
+
+def test_a_task_that_nobody_could_serve_is_refused_at_once(
+    made: Any, source: Source, search: Search, tmp_path: Path
+) -> None:
+    key = ("a", "x", "a")
+    task = Task("edge_class", property="kind", classes=("p", "q"), edge_type=key)
+    made(task, {"a": 2}, {key: np.zeros((2, 1))}, edge_split={key: np.ones(1)}).write(tmp_path / "edges")
+    with pytest.raises(InputError, match="task is edge_class; custom models are served for node_class"):
+        stage.run(search(tmp_path / "edges", source()))
 
 
 @pytest.mark.parametrize("name", ["training.py", "transform.py", "model-hpo-configuration.json"])

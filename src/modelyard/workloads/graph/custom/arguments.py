@@ -11,15 +11,10 @@ MODEL = "custom"
 
 
 def training_arguments(task: Task, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments of a training, by name: the hyperparameters, and above them what the job is about.
-
-    An edge type is `source,relation,dest`.
-    """
+    """All arguments of a training, by name: the hyperparameters, and above them what the job is about."""
     told = {"task": task.type, "model": MODEL, "name": f"{task.type}-{MODEL}"}
     if task.node_type is not None:
         told["target_ntype"] = task.node_type
-    if task.edge_type is not None:
-        told["target_etype"] = ",".join(task.edge_type)
     if task.property is not None:
         told["property"] = task.property
     return {**hyperparameters, **told}

@@ -33,6 +33,15 @@ _OTHERS = 64 * 2**20
 """Bytes that `result.npz` may hold beside what is read of it."""
 
 
+def check_task(graph: Graph) -> None:
+    """InputError where nobody could serve what a custom model of the graph's task leaves."""
+    if graph.task.type not in SERVED:
+        raise InputError(
+            f"the processed graph's task is {graph.task.type}; custom models are served for {', '.join(SERVED)}, since "
+            "Neptune ML's contract knows no artifacts of others"
+        )
+
+
 def scores(folder: Path, graph: Graph) -> np.ndarray:
     """A node task's predictions, float32 `[nodes of the target type, classes]`: probabilities; or values, `[…, 1]`.
 

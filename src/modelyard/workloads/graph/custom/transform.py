@@ -41,9 +41,7 @@ def run(context: Context) -> dict[str, Any]:
     `memory` and `network` as the search has them. InputError if the script fails, or leaves what cannot be served.
     """
     graph, model = read_graph(context.inputs["graph"]), context.inputs["model"]
-    if graph.task.type not in results.SERVED:
-        served = ", ".join(results.SERVED)
-        raise InputError(f"custom models of {graph.task.type} are not served; those of {served} are")
+    results.check_task(graph)
     _step(context, 1, "running the transform script")
     room = _run_script(context, model)
     _step(context, 2, "checking what it left")
