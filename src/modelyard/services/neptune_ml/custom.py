@@ -86,9 +86,9 @@ def transform_spec(backend: Backend, graph: str, model: str, scripts: Mapping[st
     )
 
 
-def is_custom(training: Job) -> bool:
-    """Whether a training was of a custom model."""
-    return training.stages[0].stage.spec.entry_point == _SEARCH
+def is_custom(job: Job) -> bool:
+    """Whether a training, or a transform, was of a custom model."""
+    return job.stages[0].stage.spec.entry_point in (_SEARCH, _TRANSFORM)
 
 
 def _limits(backend: Backend) -> dict[str, Any]:
