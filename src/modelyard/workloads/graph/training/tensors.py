@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -60,6 +60,17 @@ class EdgeBlock:
     weight: Tensor
     edge: Tensor
     features: Tensor
+
+    def of_rows(self, kept: Tensor) -> "EdgeBlock":
+        """The messages of some rows, which are numbered anew; bool, one for each row of the relation."""
+        chosen, place = kept[self.row], kept.cumsum(0) - 1
+        return replace(
+            self,
+            row=place[self.row[chosen]],
+            col=self.col[chosen],
+            weight=self.weight[chosen],
+            edge=self.edge[chosen],
+        )
 
 
 @dataclass(frozen=True)
