@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from modelyard.workloads.graph.bring.cells import SEPARATORS, elements, is_list, text
+from modelyard.workloads.graph.bring.ids import Hashes
 from modelyard.workloads.graph.processing.features import BadCell, parse_dates, parse_numbers, parse_vectors
 
 MOST_DISTINCT = 1 << 20
@@ -42,7 +43,7 @@ class Profile:
     """The separators that some value holds."""
     counts: dict[str, int] | None = field(default_factory=dict)
     """How often each value is there; None where there are more than `MOST_COUNTED`."""
-    _seen: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    _seen: Hashes = field(default_factory=Hashes)
 
     @property
     def values(self) -> int:
@@ -128,8 +129,8 @@ class Profile:
                 del self.vectors[separator]
 
     def _look_at_distinct(self, values: pl.Series) -> None:
-        if self.distinct <= MOST_DISTINCT:
-            self._seen = np.union1d(self._seen, values.hash().to_numpy())
+        if self._seen.merged <= MOST_DISTINCT:
+            self._seen.add(values.hash().unique().to_numpy())
 
     def _count(self, values: pl.Series) -> None:
         if self.counts is None or values.is_empty():

@@ -10,6 +10,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -84,7 +85,8 @@ class Csv:
     def pieces(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """As `Table.batches`, with null for empty cells."""
         for batch in self.table.batches(columns):
-            yield batch.frame.select(pl.all().replace("", None))
+            for piece in batch.frame.iter_slices(PIECE_ROWS):
+                yield piece.select(pl.all().replace("", None))
 
     def fault(self, row: int, column: str, reason: str) -> InputError:
         """The error for a cell, with its line."""
@@ -98,11 +100,11 @@ class Parquet:
     name: str
     paths: tuple[Path, ...]
 
-    @property
+    @cached_property
     def schema(self) -> Mapping[str, pl.DataType]:
         """The columns of the first file. Raises InputError if it is no Parquet file."""
         try:
-            empty = pq.read_schema(self.paths[0]).empty_table()
+            empty = pa.Table.from_batches([], pq.read_schema(self.paths[0]))
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{self.name} cannot be read as Parquet: {error}") from None
         return pl.DataFrame(empty).schema
