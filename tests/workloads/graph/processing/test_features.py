@@ -221,14 +221,14 @@ class TestAuto:
     @pytest.mark.parametrize(
         ("cells", "expected", "options"),
         [
-            ([str(n) for n in range(50)], "numerical", {"norm": "min-max"}),
+            ([str(n) for n in range(50)], "numerical", {"norm": "min-max", "imputer": "median"}),
             (["1.5", "2.5", ""], "numerical", {"norm": "min-max", "imputer": "median"}),
             (["0", "1"] * 50, "category", {}),
             (["2024-01-01", "2024-02-01T10:00:00Z"], "datetime", {}),
             (["true", "False", "true"], "category", {}),
             (["red", "blue", "red"], "category", {}),
             (["a tale of cats", "a tale of dogs", "on rivers and lakes"], "text_tfidf", {}),
-            (["1;2", "3;4"], "numerical", {"norm": "min-max", "separator": ";"}),
+            (["1;2", "3;4"], "numerical", {"norm": "min-max", "imputer": "median", "separator": ";"}),
             (["1;2", ""], "numerical", {"norm": "min-max", "imputer": "median", "separator": ";"}),
             (["red;blue", "red"], "category", {"separator": ";"}),
             (["2003;2004", "2005"], "category", {"separator": ";"}),

@@ -115,11 +115,37 @@ def test_a_configuration_of_another_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model_type", "message"),
-    [("kge", "modelType: kge .* is not served; heterogeneous trains R-GCN"), ("gcn", "modelType: unknown value 'gcn'")],
+    [
+        ("kge", "modelType: kge learns which links there are, and this task is node_class"),
+        ("gcn", "unknown value 'gcn'"),
+    ],
 )
-def test_model_types_that_are_not_served(tmp_path: Path, model_type: str, message: str) -> None:
+def test_model_types_that_do_not_fit(tmp_path: Path, model_type: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         process(small(tmp_path / "in", PEOPLE, "a,b\n"), tmp_path / "out", model_type=model_type)
+
+
+@pytest.mark.parametrize(
+    ("features", "asked", "found", "default"),
+    [
+        ([], None, "kge", "complex"),
+        ([], "heterogeneous", "heterogeneous", "rgcn"),
+        ([feature("age", "numerical")], None, "heterogeneous", "rgcn"),
+        ([feature("age", "numerical")], "kge", "kge", "complex"),
+    ],
+)
+def test_embedding_models_are_for_links_among_nodes_without_features(
+    tmp_path: Path, features: list[Any], asked: str | None, found: str, default: str
+) -> None:
+    files = {"p.csv": "~id,age\n" + "".join(f"n{n},{n}\n" for n in range(20)), "e.csv": "~from,~to\n"}
+    files["e.csv"] += "".join(f"n{n},n{(n * 7 + 1) % 20}\n" for n in range(20))
+    export = write(tmp_path / "in", files, [node("p.csv", "p", features)], [edge("e.csv", "p", "knows", "p")])
+    graph, result = process(export, tmp_path / "out", model_type=asked)
+    assert (graph.model_type, result["model_type"]) == (found, found)
+    written = json.loads((tmp_path / "out" / "model-hpo-configuration.json").read_text())["models"][0]
+    assert written["model"] == default
+    templates = {path.stem for path in (tmp_path / "out" / "hpo-configuration-templates").iterdir()}
+    assert {"complex", "distmult", "rotate", "transe", "rgcn"} <= templates
 
 
 def test_progress_is_reported_and_a_stop_is_heeded(tmp_path: Path) -> None:
@@ -161,6 +187,38 @@ class TestIncremental:
         third, _ = process(export, tmp_path / "3", previous=tmp_path / "2")
         assert (tmp_path / "3" / "encoders.json").read_text() == (tmp_path / "1" / "encoders.json").read_text()
         assert third.features(0)["0"].tolist() == read_graph(tmp_path / "1").features(0)["0"].tolist()
+
+    @pytest.mark.parametrize(("before", "after"), [(1, 40), (40, 1)])
+    def test_a_feature_stays_sparse_or_dense(self, tmp_path: Path, before: int, after: int) -> None:
+        def people(*words: int) -> Path:
+            cells = [";".join(["1"] * count + ["0"] * (64 - count)) for count in words]
+            rows = "".join(f"n{n},{cell},{'gold' if n % 2 else 'base'}\n" for n, cell in enumerate(cells))
+            labels = [{"label": ["tier", "classification"], "split_rate": [0.5, 0.25, 0.25]}]
+            described = node("p.csv", "p", [feature("words", "numerical", separator=";", norm="none")], labels)
+            files = {"p.csv": "~id,words,tier\n" + rows, "k.csv": "~from,~to\nn0,n1\n"}
+            return write(tmp_path / f"in{len(words)}", files, [described], [edge("k.csv", "p", "k", "p")])
+
+        first, _ = process(people(*[before] * 8), tmp_path / "first")
+        second, _ = process(people(*[before] * 8, *[after] * 40), tmp_path / "second", previous=tmp_path / "first")
+        assert first.node_types[0].features[0].sparse == (before == 1)
+        assert second.node_types[0].features == first.node_types[0].features
+
+    def test_later_nodes_may_lack_what_auto_found_complete(self, tmp_path: Path) -> None:
+        process(small(tmp_path / "in", PEOPLE, "a,b\n"), tmp_path / "first")
+        later = small(tmp_path / "in2", PEOPLE + "e,10,x,,gold\n", "a,b\n")
+        second, _ = process(later, tmp_path / "second", previous=tmp_path / "first")
+        assert second.node_types[0].features[2].type == "numerical"
+        assert second.features(0)["2"][4].tolist() == [0.5]
+
+    def test_formerly_unlabelled_nodes_may_get_labels(self, tmp_path: Path) -> None:
+        rate = [0.5, 0.25, 0.25]
+        before = small(tmp_path / "in", PEOPLE + "e,10,x,2,\n", "a,b\n", split_rate=rate)
+        first, _ = process(before, tmp_path / "first")
+        after = small(tmp_path / "in2", PEOPLE + "e,10,x,2,gold\n", "a,b\n", split_rate=rate)
+        second, _ = process(after, tmp_path / "second", previous=tmp_path / "first")
+        assert first.labels()["split"][4] == NONE
+        assert second.labels()["split"][4] != NONE
+        assert second.labels()["split"][:4].tolist() == first.labels()["split"][:4].tolist()
 
     def test_edges_keep_their_split(self, tmp_path: Path) -> None:
         def links(count: int) -> Path:

@@ -36,6 +36,14 @@ def dense(adjacency: Adjacency, relation: int) -> np.ndarray:
     return matrix
 
 
+def test_a_single_relation_has_a_row_for_nodes_without_neighbours(made: type[Any], tmp_path: Path) -> None:
+    graph = made(LINKS, {"p": 4}, {("p", "knows", "p"): np.array([[0, 1], [1, 0]])}).write(tmp_path)
+    adjacency = build_adjacency(graph, (Relation(0, "merged"),))
+    assert adjacency.row_ptr.tolist() == [0, 4]
+    assert adjacency.row_node.tolist() == [0, 1, 2, 3]
+    assert dense(adjacency, 0).tolist() == [[0, 1, 0, 0], [1, 0, 0, 0], [0] * 4, [0] * 4]
+
+
 def test_each_direction_takes_the_mean_over_neighbours(made: type[Any], tmp_path: Path) -> None:
     edges = np.array([[0, 1, 1], [0, 0, 1]])
     task = Task("node_class", "a", "p", ("x", "y"))

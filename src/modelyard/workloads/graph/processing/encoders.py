@@ -233,6 +233,11 @@ def compact(matrix: Matrix) -> Matrix:
     rows, dim = matrix.shape
     if dim < 32 or np.count_nonzero(_stored(matrix)) * 4 > rows * dim:
         return dense(matrix)
+    return as_sparse(matrix)
+
+
+def as_sparse(matrix: Matrix) -> sparse.csr_array:
+    """The same numbers in rows of their non-zeros."""
     result = sparse.csr_array(matrix)
     result.eliminate_zeros()
     result.sort_indices()

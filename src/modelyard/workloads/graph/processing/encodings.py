@@ -14,7 +14,15 @@ import polars as pl
 from modelyard.runner.context import InputError
 from modelyard.text_models import FEATURES
 from modelyard.workloads.graph.data import Feature
-from modelyard.workloads.graph.processing.encoders import Encoder, Matrix, compact, from_document, to_document
+from modelyard.workloads.graph.processing.encoders import (
+    Encoder,
+    Matrix,
+    as_sparse,
+    compact,
+    dense,
+    from_document,
+    to_document,
+)
 from modelyard.workloads.graph.processing.export import FeatureSpec
 from modelyard.workloads.graph.processing.features import (
     BadCell,
@@ -66,9 +74,17 @@ class Encodings:
             self._entries[owner, spec.name] = {**_entry(asked, spec), "encoder": None}
             self.warnings.append(f"{_name(owner)}: the feature {spec.name!r} {reason}; it is left out")
             return None
-        self._entries[owner, spec.name] = {**_entry(asked, spec), "encoder": to_document(encoder)}
-        matrix = compact(encoder.encode(column))
-        return Feature(spec.name, spec.type, encoder.dim, sparse=not isinstance(matrix, np.ndarray)), matrix
+        matrix = self._stored(owner, spec.name, encoder.encode(column))
+        is_sparse = not isinstance(matrix, np.ndarray)
+        self._entries[owner, spec.name] = {**_entry(asked, spec), "encoder": to_document(encoder), "sparse": is_sparse}
+        return Feature(spec.name, spec.type, encoder.dim, sparse=is_sparse), matrix
+
+    def _stored(self, owner: Owner, name: str, matrix: Matrix) -> Matrix:
+        """Sparse or dense as the earlier job had it, since a model scales one otherwise than the other."""
+        before = (self._previous or {}).get((owner, name), {}).get("sparse")
+        if before is None:
+            return compact(matrix)
+        return as_sparse(matrix) if before else dense(matrix)
 
     def write(self, folder: Path) -> None:
         """Writes `encoders.json`. Raises InputError if the earlier job had other features of a node type.

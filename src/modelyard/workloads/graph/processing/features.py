@@ -207,7 +207,7 @@ def infer(spec: FeatureSpec, cells: pl.Series) -> FeatureSpec:
     distinct = values.n_unique()
     if _can(parse_numbers, values):
         few = distinct < 0.1 * len(values) and distinct < MAX_CATEGORIES
-        return _as(spec, "category") if few else _as_numerical(spec, missing=len(values) < len(cells))
+        return _as(spec, "category") if few else _as_numerical(spec)
     if _can(parse_dates, values):
         return _as(spec, "datetime", "imputer")
     if values.str.to_lowercase().is_in(["true", "false"]).all():
@@ -262,7 +262,7 @@ def _means(rows: pl.Series, sets: pl.Series) -> pl.Series:
 
 def _infer_many(spec: FeatureSpec, cells: pl.Series, values: pl.Series, separator: str) -> FeatureSpec:
     if _can(lambda text: parse_vectors(text, separator), values):
-        numerical = _as_numerical(spec, missing=bool(np.isnan(parse_vectors(cells, separator)).any()))
+        numerical = _as_numerical(spec)
         return replace(numerical, options={**numerical.options, "separator": separator})
     return replace(spec, type="category", options={"separator": separator})
 
@@ -271,13 +271,13 @@ def _as(spec: FeatureSpec, kind: str, *options: str) -> FeatureSpec:
     return replace(spec, type=kind, options={key: spec.options[key] for key in options if key in spec.options})
 
 
-def _as_numerical(spec: FeatureSpec, missing: bool) -> FeatureSpec:
-    """`auto` names no imputer, since whoever wrote it did not know the type: the exporter's own default is
-    the median.
+def _as_numerical(spec: FeatureSpec) -> FeatureSpec:
+    """`auto` names no imputer, since whoever wrote it did not know the type: the exporter's own default is the median.
+
+    Where no value is missing it counts, too: nodes that come later may lack theirs.
     """
     spec = _as(spec, "numerical", "norm", "imputer")
-    defaults = {"norm": "min-max", **({"imputer": "median"} if missing else {})}
-    return replace(spec, options={**defaults, **spec.options})
+    return replace(spec, options={"norm": "min-max", "imputer": "median", **spec.options})
 
 
 def _fit_category(spec: FeatureSpec, column: pl.Series) -> OneHot:

@@ -50,10 +50,10 @@ class Relation:
 class Adjacency:
     """The normalised adjacency of all relations, stacked: a sparse matrix of shape `[num_rows, num_nodes]`.
 
-    A row is one (relation, destination) pair that has edges; rows are sorted by relation, then destination. `row`,
-    `col` (int64) and `value` (float32) have one entry an edge, sorted by row. Rows of relation r are `row_ptr[r]` to
-    `row_ptr[r + 1]`; `row_node` (int64 `[num_rows]`) is the destination. `own` (bool `[num_nodes]`) marks nodes
-    whose own vector no relation brings in.
+    A row is one (relation, destination) pair that has edges, or of a single relation any node; rows are sorted by
+    relation, then destination. `row`, `col` (int64) and `value` (float32) have one entry an edge, sorted by row. Rows
+    of relation r are `row_ptr[r]` to `row_ptr[r + 1]`; `row_node` (int64 `[num_rows]`) is the destination. `own` (bool
+    `[num_nodes]`) marks nodes whose own vector no relation brings in.
     """
 
     relations: tuple[Relation, ...]
@@ -271,6 +271,8 @@ def _stacked(
     for dest, source, value in parts:
         order = np.lexsort((source, dest))
         node, row = np.unique(dest[order], return_inverse=True)
+        if len(parts) == 1:  # what multiplies by this matrix alone must give every node a vector
+            node, row = np.arange(len(own)), dest[order]
         rows.append(row + row_ptr[-1])
         cols.append(source[order])
         values.append(value[order])
