@@ -29,6 +29,7 @@ _SETTINGS = {
     "plain": Hyperparameters(num_hidden=8, num_epochs=5, lr=0.03),
     "embeddings beside features": Hyperparameters(num_hidden=8, num_epochs=5, lr=0.03, concat_node_embed=True),
     "no self-loops, three layers": Hyperparameters(num_hidden=8, num_epochs=5, num_layer=3, use_self_loop=False),
+    "features of edges": Hyperparameters(num_hidden=8, num_epochs=5, lr=0.03, use_edge_features=True),
 }
 
 
@@ -37,17 +38,19 @@ def _sparse_communities(folder: Path) -> None:
     write_communities(folder, people=400)
     draw = random.Random(1)
     pairs = {(n, (n + 2 * draw.randrange(1, 200)) % 400) for n in range(400) for _ in range(2)}
-    rows = [f"e{n},knows,p{a},p{b}" for n, (a, b) in enumerate(sorted(pairs))]
-    (folder / "edges" / "knows.csv").write_text("~id,~label,~from,~to\n" + "\n".join(rows) + "\n")
+    rows = [f"e{n},knows,p{a},p{b},{draw.random():.3f}" for n, (a, b) in enumerate(sorted(pairs))]
+    (folder / "edges" / "knows.csv").write_text("~id,~label,~from,~to,years\n" + "\n".join(rows) + "\n")
     (folder / "nodes" / "club.csv").write_text("~id,~label\n" + "".join(f"c{n},club\n" for n in range(40)))
-    rows = [f"m{n},member,p{n},c{n % 2 + 2 * draw.randrange(20)}" for n in range(400)]
-    (folder / "edges" / "member.csv").write_text("~id,~label,~from,~to\n" + "\n".join(rows) + "\n")
+    rows = [f"m{n},member,p{n},c{n % 2 + 2 * draw.randrange(20)},{draw.random():.3f}" for n in range(400)]
+    (folder / "edges" / "member.csv").write_text("~id,~label,~from,~to,years\n" + "\n".join(rows) + "\n")
     file = folder / "training-data-configuration.json"
     configuration = json.loads(file.read_text())
     club = {"file_name": "nodes/club.csv", "separator": ",", "node": ["~id", "club"]}
     configuration["graph"]["nodes"].append(club)
     ends = {"source": ["~from", "person"], "relation": ["", "member"], "dest": ["~to", "club"]}
     configuration["graph"]["edges"].append({"file_name": "edges/member.csv", "separator": ",", **ends})
+    for edge in configuration["graph"]["edges"]:
+        edge["features"] = [{"feature": ["years", "years", "numerical"], "norm": "none"}]
     file.write_text(json.dumps(configuration))
 
 
@@ -141,12 +144,13 @@ def test_new_nodes_get_what_a_transform_of_the_newer_graph_gives_them(
     before = served(flow.transform(graph, model))
     _append(export / "nodes" / "person.csv", "new1,person,44.5,a", "new2,person,,b")
     _append(export / "nodes" / "club.csv", "c-new,club")
-    _append(export / "edges" / "knows.csv", "x1,knows,new1,p6", "x2,knows,p8,new1", "x3,knows,new2,new1")
-    _append(export / "edges" / "member.csv", "y1,member,new1,c-new", "y2,member,new2,c3", "y3,member,p6,c-new")
+    _append(export / "edges" / "knows.csv", "x1,knows,new1,p6,7", "x2,knows,p8,new1,0", "x3,knows,new2,new1,2")
+    _append(export / "edges" / "member.csv", "y1,member,new1,c-new,5", "y2,member,new2,c3,3", "y3,member,p6,c-new,1")
     after = served(flow.transform(flow.process(export, previous=graph), model))
 
-    def edge(source: str, relation: str, dest: str, kind: str = "person") -> dict[str, Any]:
-        return {"edge_type": ["person", relation, kind], "src_node_id": source, "dest_node_id": dest}
+    def edge(source: str, relation: str, dest: str, years: float, kind: str = "person") -> dict[str, Any]:
+        ends = {"src_node_id": source, "dest_node_id": dest}
+        return {"edge_type": ["person", relation, kind], **ends, "features": {"years": years}}
 
     added = {
         "nodes": [
@@ -156,12 +160,12 @@ def test_new_nodes_get_what_a_transform_of_the_newer_graph_gives_them(
             {"node_type": "person", "node_id": "p6"},
         ],
         "edges": [
-            edge("new1", "knows", "p6"),
-            edge("p8", "knows", "new1"),
-            edge("new2", "knows", "new1"),
-            edge("new1", "member", "c-new", "club"),
-            edge("new2", "member", "c3", "club"),
-            edge("p6", "member", "c-new", "club"),
+            edge("new1", "knows", "p6", 7),
+            edge("p8", "knows", "new1", 0),
+            edge("new2", "knows", "new1", 2),
+            edge("new1", "member", "c-new", 5, "club"),
+            edge("new2", "member", "c3", 3, "club"),
+            edge("p6", "member", "c-new", 1, "club"),
         ],
     }
     asked = ["new1", "new2", "p6", "p7", "nobody"]

@@ -40,6 +40,7 @@ from modelyard.workloads.graph.inference.neighbourhood import (
 )
 from modelyard.workloads.graph.training.adjacency import node_offsets
 from modelyard.workloads.graph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from modelyard.workloads.graph.training.edge_features import with_edge_features
 from modelyard.workloads.graph.training.tensors import graph_tensors
 from modelyard.workloads.graph.training.trained_on import TrainedOn
 
@@ -143,7 +144,10 @@ class Inductive:
     def _run(self, around: Neighbourhood, added: Additions) -> tuple[Tensor, Tensor]:
         subgraph = self._subgraph(around, added)
         self_loop = self._checkpoint.hyperparameters.use_self_loop
-        tensors = graph_tensors(subgraph, self._stored.adjacency(subgraph, around, added.ends, self_loop))
+        adjacency = self._stored.adjacency(subgraph, around, added.ends, self_loop)
+        tensors = graph_tensors(subgraph, adjacency)
+        if self._checkpoint.dimensions.edge_parts:
+            tensors = with_edge_features(tensors, subgraph, adjacency)
         with torch.no_grad():
             output, hidden = functional_call(self._model, self._embeddings(around), (tensors,))
         return output, hidden
