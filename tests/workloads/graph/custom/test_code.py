@@ -37,6 +37,14 @@ def test_a_folder_that_is_too_large_is_refused(source: Path, tmp_path: Path, mon
     assert not (tmp_path / "code").exists()
 
 
+@pytest.mark.parametrize("name", ["other.py", "package", "../source/training.py", "/etc/passwd", "-c", "./training.py"])
+def test_only_files_of_the_folder_are_found(name: str, source: Path, tmp_path: Path) -> None:
+    taken = code.take(source, tmp_path / "code")
+    code.check(taken, "training.py", "package/__init__.py")
+    with pytest.raises(InputError, match="the folder has no"):
+        code.check(taken, name)
+
+
 def test_what_is_installed_satisfies(source: Path) -> None:
     assert missing(source, "numpy\nTorch_Geometric>=2  # PyG\nnumpy>=1,!=1.5\n") == []
 

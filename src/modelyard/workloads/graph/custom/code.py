@@ -2,6 +2,7 @@
 
 import json
 import os
+import posixpath
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -42,9 +43,9 @@ def take(source: Path, folder: Path) -> OpenedImage:
 
 
 def check(image: OpenedImage, *names: str) -> None:
-    """InputError unless the files are there."""
+    """InputError unless the files, by their paths below the folder, are there."""
     for name in names:
-        if not (image.files / name).is_file():
+        if not (posixpath.normpath(name) == name and name[0] not in "/.-" and (image.files / name).is_file()):
             raise InputError(f"sourceS3DirectoryPath: the folder has no {name}")
 
 
