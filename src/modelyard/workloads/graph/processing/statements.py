@@ -1,17 +1,17 @@
 """RDF statements, read in one pass: nodes become numbers, edges three of them, and literals go to disk in pieces.
 
-https://www.w3.org/TR/n-triples/, by Oxigraph's parser: 0.5 million statements a second.
+https://www.w3.org/TR/n-triples/, by Oxigraph's parser, five times as fast as rdflib's.
 """
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, Triple, parse
+from pyoxigraph import BlankNode, Literal, NamedNode, Quad, RdfFormat, Triple, parse
 
 from modelyard.runner.context import InputError
 from modelyard.workloads.graph.processing.export import RdfTarget
@@ -58,10 +58,9 @@ class Statements:
         quads = parse(path=path, format=RdfFormat.N_TRIPLES, lenient=True)
         start = 0
         try:
-            while piece := list(islice(quads, PIECE)):
-                self._take(piece, lambda row, start=start: _line(path, name, start + row))  # type: ignore[misc]
-                start += len(piece)
-                progress(len(piece))
+            while taken := self._take(islice(quads, PIECE), lambda row, start=start: _line(path, name, start + row)):  # type: ignore[misc]
+                start += taken
+                progress(taken)
                 if len(self._literals[0]) >= SPOOL_ROWS or self._characters >= SPOOL_CHARACTERS:
                     self._spool()
         except SyntaxError as error:
@@ -82,13 +81,16 @@ class Statements:
         """The pieces, with columns `node`, `property` and `value`."""
         return sorted(self._folder.iterdir())
 
-    def _take(self, piece: Sequence[Quad], place: Callable[[int], str]) -> None:
+    def _take(self, quads: Iterator[Quad], place: Callable[[int], str]) -> int:
+        """Takes what there is; how many. Half the time is Python's, hence no call and no object that is not needed."""
         nodes, predicates, properties = self.nodes, self.predicates, self.properties
         subjects, relations, objects = self.edges
         owners, kinds, values = self._literals
-        for row, (subject, predicate, object_, _) in enumerate(piece):
-            node = nodes.setdefault(subject.value if type(subject) is NamedNode else str(subject), len(nodes))
-            relation = predicate.value
+        last, node, row = None, 0, -1
+        for row, quad in enumerate(quads):
+            if (subject := quad.subject) != last:
+                last, node = subject, nodes.setdefault(_name(subject), len(nodes))
+            relation, object_ = quad.predicate.value, quad.object
             if type(object_) is Literal:
                 value = object_.value
                 if (language := object_.language) and relation not in self._untagged:
@@ -107,8 +109,8 @@ class Statements:
             else:
                 subjects.append(node)
                 relations.append(predicates.setdefault(relation, len(predicates)))
-                name = object_.value if type(object_) is NamedNode else str(object_)
-                objects.append(nodes.setdefault(name, len(nodes)))
+                objects.append(nodes.setdefault(_name(object_), len(nodes)))
+        return row + 1
 
     def _shortened(self, value: str) -> str:
         if len(value) > MAX_LITERAL:
@@ -130,6 +132,11 @@ class Statements:
             self._pieces += 1
         self._literals = ([], [], [])
         self._characters = 0
+
+
+def _name(node: NamedNode | BlankNode | Triple) -> str:
+    """The IRI, or a blank node's label with `_:` before it."""
+    return node.value if type(node) is NamedNode else str(node)
 
 
 def _number(value: str, place: Callable[[int], str], row: int) -> str:
