@@ -80,6 +80,8 @@ def test_a_type_is_completed_with_what_it_needs() -> None:
 
 def test_what_32_bits_cannot_hold_is_remembered() -> None:
     assert profile([1.0, 2.0, float("inf")]).not_finite == 2
+    assert profile([[1.0, 2.0], [1.0], None, [2.0, 1e39]]).not_finite == 3
+    assert profile([[1.0, float("nan")], [2.0, None]]).not_finite is None
     assert profile(["1e99", "2"]).not_finite is None, "text may be anything"
 
 

@@ -16,13 +16,19 @@ value holds.
 def can_be_text(dtype: pl.DataType) -> bool:
     """Whether values of a type have a text that can be read again: not bytes, structures, lists of lists."""
     if isinstance(dtype, pl.List | pl.Array):
-        return not is_list(_inner(dtype)) and can_be_text(_inner(dtype))
+        return not is_list(inner(dtype)) and can_be_text(inner(dtype))
     return not isinstance(dtype, pl.Binary | pl.Struct | pl.Object)
 
 
 def is_list(dtype: pl.DataType) -> bool:
     """Whether a cell has several values."""
     return isinstance(dtype, pl.List | pl.Array)
+
+
+def inner(dtype: pl.DataType) -> pl.DataType:
+    """The type of the values of a list."""
+    found = getattr(dtype, "inner")  # noqa: B009 - only types of lists have it
+    return found if isinstance(found, pl.DataType) else found()
 
 
 def elements(values: pl.Series) -> pl.Series:
@@ -68,7 +74,7 @@ def free_separator(taken: Iterable[str]) -> str | None:
 
 def _joined(values: pl.Series, separator: str) -> pl.Series:
     """Missing values within a list are left out, but for those of a vector, which keep their place as NaN."""
-    if _inner(values.dtype).is_float():
+    if inner(values.dtype).is_float():
         values = values.list.eval(pl.element().fill_null(float("nan")))
     rows = pl.DataFrame({"row": pl.arange(0, len(values), dtype=pl.UInt32, eager=True), "value": values})
     flat = rows.explode("value", empty_as_null=False).drop_nulls("value")
@@ -83,8 +89,3 @@ def _datetimes(values: pl.Series, dtype: pl.Datetime) -> pl.Series:
     if dtype.time_zone is None:
         return values.dt.strftime(f"%Y-%m-%dT%H:%M:%S{digits}")
     return values.dt.convert_time_zone("UTC").dt.strftime(f"%Y-%m-%dT%H:%M:%S{digits}Z")
-
-
-def _inner(dtype: pl.DataType) -> pl.DataType:
-    inner = getattr(dtype, "inner")  # noqa: B009 - only types of lists have it
-    return inner if isinstance(inner, pl.DataType) else inner()

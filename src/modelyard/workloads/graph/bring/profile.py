@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from modelyard.workloads.graph.bring.cells import SEPARATORS, elements, is_list, text
+from modelyard.workloads.graph.bring.cells import SEPARATORS, elements, inner, is_list, text
 from modelyard.workloads.graph.bring.ids import Hashes
-from modelyard.workloads.graph.processing.features import BadCell, parse_dates, parse_numbers, parse_vectors
+from modelyard.workloads.graph.processing.features import LARGEST, BadCell, parse_dates, parse_numbers, parse_vectors
 
 MOST_DISTINCT = 1 << 20
 """Values that are told apart exactly, by hashes of 8 bytes; of more it is only known that there are more."""
@@ -75,6 +75,8 @@ class Profile:
         self._look_at_distinct(filled)
         if self.is_list:
             self._look_at_lists(values)
+            if inner(self.dtype).is_numeric():
+                return
             filled = elements(values)
         if isinstance(self.dtype, pl.Boolean):
             self.dates = False
@@ -88,6 +90,8 @@ class Profile:
             numbers = parse_numbers(cells.fill_null(""))
         except BadCell as error:
             self.numbers = False
+            if self.values:
+                self.vectors.clear()  # the earlier ones are single numbers
             if self.dtype.is_numeric():
                 self.not_finite = self.rows + error.row
             return
@@ -107,6 +111,19 @@ class Profile:
             shortest, longest = int(lengths.min()), int(lengths.max())  # type: ignore[arg-type]
             low, high = self.lengths or (shortest, longest)
             self.lengths = min(low, shortest), max(high, longest)
+        if inner(self.dtype).is_numeric():
+            self._look_at_vector_values(lists)
+
+    def _look_at_vector_values(self, lists: pl.Series) -> None:
+        """Numbers in lists, which there may be millions of, are not made text to be looked at."""
+        flat = lists.explode(empty_as_null=False).drop_nulls()
+        if flat.dtype.is_integer():
+            self._count(flat)
+            return
+        self.counts = None
+        if self.not_finite is None and (flat.cast(pl.Float64).abs().fill_nan(0) > LARGEST).any():
+            largest = lists.list.eval(pl.element().cast(pl.Float64).abs().fill_nan(0)).list.max()
+            self.not_finite = self.rows - len(lists) + int((largest > LARGEST).arg_max() or 0)
 
     def _look_at_text(self, values: pl.Series) -> None:
         if self.is_list and self.numbers:
@@ -139,7 +156,7 @@ class Profile:
         if len(found) > MOST_COUNTED:
             self.counts = None
             return
-        for value, count in found.iter_rows():
+        for value, count in found.select(pl.col("value").cast(pl.String), "count").iter_rows():
             self.counts[value] = self.counts.get(value, 0) + count
         if len(self.counts) > MOST_COUNTED:
             self.counts = None

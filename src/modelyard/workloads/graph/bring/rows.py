@@ -23,6 +23,9 @@ from modelyard.workloads.graph.bring.cells import text
 from modelyard.workloads.graph.processing.table import Table, open_table, show
 
 PIECE_ROWS = 100_000
+PIECE_BYTES = 16 << 20
+"""Rows are read in pieces of as many, or of fewer, if they are wide: their text takes several times the room."""
+
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".psv": "|"}
 PARQUET = (".parquet", ".pq")
 
@@ -59,7 +62,7 @@ class Frame:
 
     def pieces(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Slices of the frame."""
-        yield from self.frame.select(columns).iter_slices(PIECE_ROWS)
+        yield from _slices(self.frame.select(columns))
 
     def fault(self, row: int, column: str, reason: str) -> InputError:
         """The error for a cell; rows are counted from 1."""
@@ -85,7 +88,7 @@ class Csv:
     def pieces(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """As `Table.batches`, with null for empty cells."""
         for batch in self.table.batches(columns):
-            for piece in batch.frame.iter_slices(PIECE_ROWS):
+            for piece in _slices(batch.frame):
                 yield piece.select(pl.all().replace("", None))
 
     def fault(self, row: int, column: str, reason: str) -> InputError:
@@ -114,7 +117,9 @@ class Parquet:
         for path in self.paths:
             try:
                 with pq.ParquetFile(path) as file:
-                    for batch in file.iter_batches(PIECE_ROWS, columns=list(columns)):
+                    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+                    rows = _rows(sum(group.total_byte_size for group in groups), file.metadata.num_rows)
+                    for batch in file.iter_batches(rows, columns=list(columns)):
                         yield pl.DataFrame(pa.Table.from_batches([batch])).select(columns)
             except (pa.ArrowInvalid, pl.exceptions.ColumnNotFoundError, OSError) as error:
                 raise InputError(f"{path} cannot be read as part of {self.name}: {error}") from None
@@ -190,6 +195,15 @@ def query(sql: str, database: str | Path | None = None, name: str = "the query")
     except (duckdb.Error, pa.ArrowException) as error:
         raise InputError(f"DuckDB cannot run {show(sql)}: {error}") from None
     return rows
+
+
+def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    yield from frame.iter_slices(_rows(int(frame.estimated_size()), len(frame)))
+
+
+def _rows(size: int, rows: int) -> int:
+    """The rows of a piece, of a table of `size` bytes."""
+    return max(1, min(PIECE_ROWS, rows * PIECE_BYTES // max(1, size)))
 
 
 def _frame(source: Any) -> pl.DataFrame:
