@@ -19,7 +19,18 @@ def test_one_that_anyone_may_read_is_used_as_it_lies(graph: Path, tmp_path: Path
     assert readable(graph, tmp_path / "seen") == graph
 
 
-def test_of_others_the_files_that_are_ours_alone_are_copied(graph: Path, tmp_path: Path) -> None:
+def test_where_we_are_not_root_we_are_the_sandboxes_user(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    (graph / "nodes" / "ids").chmod(0o600)
+    assert readable(graph, tmp_path / "seen") == graph
+
+
+def test_of_others_the_files_that_are_ours_alone_are_copied(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     (graph / "nodes" / "ids").chmod(0o600)
     (graph / "nodes" / "link").symlink_to("/etc/passwd")
     seen = readable(graph, tmp_path / "seen")

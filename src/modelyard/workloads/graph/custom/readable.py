@@ -9,11 +9,11 @@ from modelyard.removal import remove
 
 
 def readable(graph: Path, folder: Path) -> Path:
-    """The graph itself where anyone may read it; else `folder`, with links to its files, and copies of those that only
-    we may read. What is at `folder` already stays as it is.
+    """The graph itself where a sandbox's user may read it, which is ourselves unless we are root; else `folder`, with
+    links to its files, and copies of those that only we may read. What is at `folder` already stays as it is.
     """
     paths = sorted(graph.rglob("*"))
-    if all(_by_anyone(path) for path in (graph, *paths)):
+    if os.geteuid() != 0 or all(_by_anyone(path) for path in (graph, *paths)):
         return graph
     if not folder.exists():
         half = folder.with_name(f".{folder.name}")
