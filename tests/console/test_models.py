@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.encoder_folders import write_vectors
 from tests.model_folders import write_model
 from tests.system.server import Server
 
@@ -48,6 +49,18 @@ class TestAdd:
         assert re.search(rf"{ID} +llama +1\.5M +512 +fine-tuning +{folder}", listed)
         assert models(server, "remove", ID).output == f"{ID} is forgotten; {folder} is as it was.\n"
         assert models(server, "remove", ID).exit_code == 1
+
+    def test_registers_models_of_text_apart(self, server: Server, tmp_path: Path) -> None:
+        folder = write_vectors(tmp_path / "vectors", {"cat": [1, 2], "dog": [3, 4]})
+        refused = models(server, "add", "text_fasttext.de", str(folder))
+        assert (refused.exit_code, "'text_fasttext.de' is no model of text" in refused.output) == (1, True)
+        assert models(server, "add", "text_fasttext.en", str(folder), "--copy").exit_code == 2
+        assert models(server, "add", "text_fasttext.en", str(folder)).output == f"text_fasttext.en: {folder}\n"
+        assert server.client("bedrock").list_foundation_models()["modelSummaries"] == []
+        assert re.search(rf"text_fasttext\.en +{folder}", models(server, "list").output)
+        removed = models(server, "remove", "text_fasttext.en")
+        assert removed.output == f"text_fasttext.en is forgotten; {folder} is as it was.\n"
+        assert "TEXT MODEL" not in models(server, "list").output
         assert folder.is_dir()
 
     def test_copies_if_that_is_said(self, server: Server, tmp_path: Path) -> None:

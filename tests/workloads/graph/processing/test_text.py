@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from tests.encoder_folders import WORDS, write_encoder, write_vectors
 from tests.workloads.graph.exports import feature, node, process, write
 
 from modelyard.runner.context import Context, InputError, Stopped
 from modelyard.workloads.graph.data import Graph
+from modelyard.workloads.graph.processing.encoders import from_document
 from modelyard.workloads.graph.processing.encodings import FILE
 from modelyard.workloads.graph.processing.process import run
 from modelyard.workloads.graph.processing.text import BATCH
@@ -148,6 +150,15 @@ def test_an_incremental_job_wants_the_same_model(tmp_path: Path, encoder: Path, 
         process(more, tmp_path / "refused", tmp_path / "first", text_models=other)
     with pytest.raises(InputError, match="and none is registered"):
         process(more, tmp_path / "nothing", tmp_path / "first")
+
+
+def test_where_the_model_is_not_at_hand_only_empty_texts_are_encoded(tmp_path: Path, encoder: Path) -> None:
+    models = {"text_sbert": str(encoder)}
+    process(export(tmp_path / "in", feature("text", "text_sbert")), tmp_path / "out", text_models=models)
+    stored = from_document(json.loads((tmp_path / "out" / FILE).read_text())["features"][0]["encoder"])
+    assert not stored.encode(pl.Series(["", " "])).any()
+    with pytest.raises(InputError, match="the model is not at hand"):
+        stored.encode(pl.Series(["", "a cat"]))
 
 
 def test_a_model_that_was_changed_into_a_pickle_is_not_loaded(tmp_path: Path) -> None:

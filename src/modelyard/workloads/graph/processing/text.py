@@ -110,11 +110,13 @@ class TextVectors:
         return self.size
 
     def encode(self, column: pl.Series) -> np.ndarray:
-        """Of text `[num_rows]`. Raises InputError where the model is not at hand."""
-        if self.models is None:
-            raise InputError(f"text encoded by the model {self.model} cannot be encoded here: the model is not at hand")
+        """Of text `[num_rows]`. Raises InputError where the model is not at hand, unless all texts are empty."""
         distinct = column.unique(maintain_order=True)
         filled = distinct.filter(distinct.str.strip_chars() != "")
+        if filled.is_empty():
+            return np.zeros((len(column), self.size), np.float32)
+        if self.models is None:
+            raise InputError(f"text encoded by the model {self.model} cannot be encoded here: the model is not at hand")
         vectors = np.zeros((len(filled) + 1, self.size), np.float32)
         vectors[:-1] = self.models.vectors(self, filled.to_list())
         places = pl.DataFrame({"text": filled, "place": pl.arange(0, len(filled), eager=True, dtype=pl.Int64)})
