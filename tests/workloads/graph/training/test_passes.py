@@ -15,7 +15,7 @@ from modelyard.workloads.graph.training.checkpoint import read_checkpoint, write
 from modelyard.workloads.graph.training.evaluation import Evaluation
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.objectives import objective_for
-from modelyard.workloads.graph.training.passes import SampledGraph, WholeGraph, passes_for
+from modelyard.workloads.graph.training.passes import NeededGraph, SampledGraph, WholeGraph, passes_for
 from modelyard.workloads.graph.training.train import dimensions_of, fit
 
 CPU = torch.device("cpu")
@@ -42,6 +42,29 @@ def test_block_by_block_comes_out_what_the_whole_graph_gives(
     blocks = SampledGraph(graph, adjacency, settings, CPU, 0, tmp_path).outputs(model)
     for one, other in zip(whole, blocks, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("name", ["rgcn", "hgt"])
+def test_what_reaches_the_targets_gives_what_the_whole_graph_gives(graph: Graph, name: str, layers: int) -> None:
+    kind = cast("type[GNN]", model_class(name))
+    adjacency = build_adjacency(graph, kind.relations(graph, use_self_loop=True))
+    settings = Hyperparameters(num_hidden=8, num_layer=layers)
+    objective = objective_for(graph, settings, CPU)
+    targets = objective.targets()
+    assert targets is not None
+    assert len(targets) == np.isin(graph.labels()["split"], (1, 2, 3)).sum()
+    torch.manual_seed(0)
+    model = kind(dimensions_of(graph, adjacency, objective), settings, bool(adjacency.own.any()))
+    whole, needed = WholeGraph(graph, adjacency, CPU), NeededGraph(graph, adjacency, settings, CPU, targets)
+    batch = next(objective.batches())
+    losses = [one.loss(model, objective, batch) for one in (whole, needed)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-6)
+    gradients = [torch.autograd.grad(loss, list(model.parameters()), allow_unused=True) for loss in losses]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    values = [objective.validate(one.outputs(model)[0], "acc", 1) for one in (whole, needed)]
+    assert values[0] == pytest.approx(values[1])
 
 
 def test_a_fanout_decides_for_samples(graph: Graph, tmp_path: Path) -> None:

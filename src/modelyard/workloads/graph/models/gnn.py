@@ -96,7 +96,8 @@ class NodeEncoder(nn.Module):
             parts.append(self.tables[number].rows(graph.rows[number]))
         elif str(number) in self.embeddings:
             embedding = self.embeddings[str(number)]
-            parts.append(embedding if graph.rows is None else embedding[graph.rows[number].to(embedding.device)])
+            rows = None if graph.rows is None else graph.rows[number].to(embedding.device)
+            parts.append(embedding if rows is None else embedding.index_select(0, rows))
         return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
 
 
@@ -194,11 +195,11 @@ class GNN(nn.Module):
         hidden = self.encoder(graph)
         for number in range(len(self.layers) - 1):
             hidden = self.step(number, hidden, graph)
-        return self.layers[-1](hidden, graph), hidden
+        return self.layers[-1](hidden, graph.of_layer(len(self.layers) - 1)), hidden
 
     def step(self, number: int, hidden: Tensor, graph: GraphTensors) -> Tensor:
         """One layer but the last, and what stands between it and the next."""
-        hidden = self.layers[number](hidden, graph)
+        hidden = self.layers[number](hidden, graph.of_layer(number))
         if self.norms:
             hidden = self.norms[number](hidden)
         return dropout(hidden.relu(), self.dropout, self.training)

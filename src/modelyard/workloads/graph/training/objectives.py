@@ -46,6 +46,10 @@ class Objective(Protocol):
         """The loss of a batch, given the graph model's output `[num_nodes, out_channels]`."""
         ...
 
+    def targets(self) -> Tensor | None:
+        """The nodes, rising, whose output training and the metrics need; None for every node."""
+        ...
+
     def reads(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         """The nodes (by their numbers in the whole graph) whose output the loss of a batch needs.
 
@@ -53,11 +57,11 @@ class Objective(Protocol):
         """
         ...
 
-    def validate(self, output: Tensor, metric: str, topk: int) -> tuple[float, float]:
+    def validate(self, output: Tensor | Vectors, metric: str, topk: int) -> tuple[float, float]:
         """A metric and the loss on the validation split."""
         ...
 
-    def report(self, output: Tensor, split: int) -> dict[str, Any] | None:
+    def report(self, output: Tensor | Vectors, split: int) -> dict[str, Any] | None:
         """All metrics of a split as they are written for the user; None where the split is empty."""
         ...
 
@@ -114,6 +118,10 @@ class LinkPrediction:
         for chosen in shuffled(torch.arange(edges.size(1), device=edges.device), self._hyperparameters.batch_size):
             yield edges if len(chosen) == edges.size(1) else edges[:, chosen]
 
+    def targets(self) -> Tensor | None:
+        """See `Objective`: any node may be an answer."""
+        return None
+
     def reads(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Objective`: both ends and drawn negatives; the edges themselves, which would give the answer away."""
         head, tail, kind = batch
@@ -134,16 +142,18 @@ class LinkPrediction:
         return loss
 
     @torch.no_grad()
-    def validate(self, output: Tensor, metric: str, topk: int) -> tuple[float, float]:
+    def validate(self, output: Tensor | Vectors, metric: str, topk: int) -> tuple[float, float]:
         """Mean reciprocal rank (filtered) and cross entropy among all candidates, on the validation edges."""
+        assert isinstance(output, Tensor)
         ranks, loss = self._ranks(output, self._edges[VALID])
         return evaluate.rank_metrics(ranks)["mrr"], loss
 
     @torch.no_grad()
-    def report(self, output: Tensor, split: int) -> dict[str, Any] | None:
+    def report(self, output: Tensor | Vectors, split: int) -> dict[str, Any] | None:
         """Filtered rank metrics over both directions."""
         if split not in self._edges:
             return None
+        assert isinstance(output, Tensor)
         return dict(evaluate.rank_report(evaluate.rank_metrics(self._ranks(output, self._edges[split])[0])))
 
     def _losses(self, output: Tensor | Vectors, asked: "_Asked") -> Tensor:

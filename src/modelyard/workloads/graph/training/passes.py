@@ -26,6 +26,7 @@ from modelyard.workloads.graph.training.vectors import Vectors
 
 _BLOCK_ENTRIES = {True: 1 << 18, False: 1 << 20}
 _MOMENT_NODES = 1 << 18
+_FEW = 0.5
 
 
 class Passes(Protocol):
@@ -44,17 +45,28 @@ class Passes(Protocol):
         """The loss of a batch of targets."""
         ...
 
-    def outputs(self, model: GNN) -> tuple[Tensor, Tensor]:
-        """For every node what `GNN.forward` gives: the last layer's output, and its input."""
+    def outputs(self, model: GNN) -> tuple[Tensor | Vectors, Tensor]:
+        """For every node that matters what `GNN.forward` gives: the last layer's output, and its input."""
         ...
 
 
 def passes_for(
-    graph: Graph, adjacency: Adjacency, hyperparameters: Hyperparameters, device: torch.device, seed: int, scratch: Path
+    graph: Graph,
+    adjacency: Adjacency,
+    hyperparameters: Hyperparameters,
+    device: torch.device,
+    seed: int,
+    scratch: Path,
+    targets: Tensor | None = None,
 ) -> Passes:
-    """What a trial trains with. scratch: an empty folder, for arrays that should not lie in memory."""
+    """What a trial trains with.
+
+    scratch: an empty folder, for arrays that should not lie in memory. targets: the nodes whose output matters, rising;
+    None for all.
+    """
     if hyperparameters.fanout is None:
-        return WholeGraph(graph, adjacency, device, hyperparameters.use_edge_features)
+        needed = _needed(graph, adjacency, hyperparameters, device, targets)
+        return needed or WholeGraph(graph, adjacency, device, hyperparameters.use_edge_features)
     passes = SampledGraph(graph, adjacency, hyperparameters, device, seed, scratch)
     for number, node_type in enumerate(graph.node_types):
         if not node_type.features or hyperparameters.concat_node_embed:
@@ -72,6 +84,52 @@ def prediction_passes(
     if hyperparameters.fanout is None and not is_large(graph):
         return WholeGraph(graph, adjacency, device, hyperparameters.use_edge_features)
     return SampledGraph(graph, adjacency, hyperparameters, device, 0, scratch)
+
+
+def _needed(
+    graph: Graph,
+    adjacency: Adjacency,
+    hyperparameters: Hyperparameters,
+    device: torch.device,
+    targets: Tensor | None,
+) -> "NeededGraph | None":
+    """The part of a graph that reaches the targets, where these are few: its last layer at least is then small."""
+    if targets is None or len(targets) > _FEW * adjacency.num_nodes:
+        return None
+    return NeededGraph(graph, adjacency, hyperparameters, device, targets)
+
+
+class NeededGraph:
+    """Every message that reaches the targets, at every step: the same results as of the whole graph, for less."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        adjacency: Adjacency,
+        hyperparameters: Hyperparameters,
+        device: torch.device,
+        targets: Tensor,
+    ) -> None:
+        self.tables: dict[int, NodeTable] = {}
+        parts = read_parts(graph, adjacency) if hyperparameters.use_edge_features else ()
+        self._sampler = NeighbourSampler(graph, adjacency, 0, device, parts)
+        sample = self._sampler.sample(targets.cpu().numpy(), (ALL,) * hyperparameters.num_layer)
+        self._tensors = sample.tensors
+        self._targets, self._places = targets, sample.places(targets.cpu().numpy())
+
+    def typical(self) -> GraphTensors:
+        """See `Passes`."""
+        return typical(self._sampler)
+
+    def loss(self, model: GNN, objective: Objective, batch: Tensor) -> Tensor:
+        """See `Passes`."""
+        return objective.loss(Vectors(self._targets, model(self._tensors)[0].index_select(0, self._places)), batch)
+
+    @torch.no_grad()
+    def outputs(self, model: GNN) -> tuple[Vectors, Tensor]:
+        """See `Passes`: those of the targets."""
+        output, hidden = model(self._tensors)
+        return Vectors(self._targets, output[self._places]), hidden[self._places]
 
 
 class WholeGraph:
@@ -99,6 +157,12 @@ class WholeGraph:
         return output, hidden
 
 
+def typical(sampler: NeighbourSampler) -> GraphTensors:
+    """The features of all nodes, or of every so-many-th of a graph with more than about 260,000."""
+    step = max(1, sampler.num_nodes // _MOMENT_NODES)
+    return sampler.sample(np.arange(0, sampler.num_nodes, step), ()).tensors
+
+
 class SampledGraph:
     """Samples around the targets of a batch; predictions layer by layer, a block of nodes with all neighbours each."""
 
@@ -121,9 +185,7 @@ class SampledGraph:
 
     def typical(self) -> GraphTensors:
         """See `Passes`."""
-        count = self._sampler.num_nodes
-        step = max(1, count // _MOMENT_NODES)
-        return self._sampler.sample(np.arange(0, count, step), ()).tensors
+        return typical(self._sampler)
 
     def loss(self, model: GNN, objective: Objective, batch: Tensor) -> Tensor:
         """See `Passes`."""

@@ -9,11 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from modelyard.runner.context import InputError
-from modelyard.workloads.graph.data import TRAIN, VALID, Graph, Task
+from modelyard.workloads.graph.data import NONE, TRAIN, VALID, Graph, Task
 from modelyard.workloads.graph.training import evaluate
 from modelyard.workloads.graph.training.adjacency import node_offsets
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.vectors import Vectors
+
+_ROWS_AT_ONCE = 1 << 16
 
 
 class PropertyPrediction:
@@ -60,6 +62,12 @@ class PropertyPrediction:
         """The nodes whose output the scores of some rows need."""
         raise NotImplementedError
 
+    def targets(self) -> Tensor | None:
+        """See `Objective`: whatever has a label."""
+        labelled = torch.cat([rows for split, rows in self._rows.items() if split != NONE])
+        nodes: Tensor = torch.unique(self.nodes_of(labelled))
+        return nodes
+
     def reads(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Objective`: no edge tells the property of another thing, so all may carry messages."""
         return self.nodes_of(batch), None
@@ -73,25 +81,29 @@ class PropertyPrediction:
         return self._loss(self.raw(output, batch), self.labels[batch])
 
     @torch.no_grad()
-    def validate(self, output: Tensor, metric: str, topk: int) -> tuple[float, float]:
+    def validate(self, output: Tensor | Vectors, metric: str, topk: int) -> tuple[float, float]:
         """The metric and the loss on the validation split."""
         rows = self._rows[VALID]
-        raw, labels = self.raw(output, rows), self.labels[rows]
+        raw, labels = self._raw_in_parts(output, rows), self.labels[rows]
         loss = float(self._loss(raw, labels))
         if self._task.is_regression():
             return float(((self._scaled(raw)[:, 0] - labels) ** 2).mean()), loss
         return evaluate.class_metric(metric, raw, labels, topk), loss
 
     @torch.no_grad()
-    def report(self, output: Tensor, split: int) -> dict[str, Any] | None:
+    def report(self, output: Tensor | Vectors, split: int) -> dict[str, Any] | None:
         """A classification report, or errors of a regression."""
         if split not in self._rows:
             return None
         rows = self._rows[split]
-        raw, labels = self.raw(output, rows), self.labels[rows]
+        raw, labels = self._raw_in_parts(output, rows), self.labels[rows]
         if self._task.is_regression():
             return dict(evaluate.regression_report(self._scaled(raw)[:, 0], labels))
         return evaluate.classification_report(raw, labels, self._task.classes)
+
+    def _raw_in_parts(self, output: Tensor | Vectors, rows: Tensor) -> Tensor:
+        """As `raw`, for any number of rows in bounded memory."""
+        return torch.cat([self.raw(output, part) for part in rows.split(_ROWS_AT_ONCE)])
 
     def _loss(self, raw: Tensor, labels: Tensor) -> Tensor:
         if self._task.is_regression():

@@ -9,7 +9,7 @@ All of it is arithmetic on whole arrays: a batch of 1,024 nodes costs millisecon
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -89,8 +89,14 @@ class NeighbourSampler:
             entries.append(drawn)
             frontier = np.setdiff1d(self._adjacency.col[drawn], reached)
             reached = np.union1d(reached, frontier)
+        hops = np.repeat(np.arange(len(rows)), [len(one) for one in rows])
         all_rows, all_counts, all_entries = (np.concatenate([_NONE, *parts]) for parts in (rows, counts, entries))
-        return Sample(reached, self._tensors(reached, all_rows, all_counts, all_entries, features))
+        tensors = self._tensors(reached, all_rows, all_counts, all_entries, features)
+        if len(fanout) > 1 and not self._every_node_has_a_row:
+            hops = hops[np.argsort(all_rows)]
+            inner = [self._part(tensors, hops <= most) for most in reversed(range(len(fanout) - 1))]
+            tensors = replace(tensors, layers=(tensors, *inner))
+        return Sample(reached, tensors)
 
     def blocks(self, most_entries: int) -> list[np.ndarray]:
         """All nodes in runs of about as many entries (and of no more nodes than that)."""
@@ -160,6 +166,25 @@ class NeighbourSampler:
             own=None if own.all() else own,
             rows=tuple(torch.from_numpy(one) for one in of_type),
             edges=tuple(part.sampled(entries, within, col, value, self._device) for part in self._edge_parts),
+        )
+
+    def _part(self, tensors: GraphTensors, kept: np.ndarray) -> GraphTensors:
+        """The same with some of the rows: the last layer needs the seeds' alone, the one before those one step away."""
+        row, col = (one.cpu().numpy() for one in tensors.matrix.pattern.as_tensor())
+        entries = kept[row]
+        places = torch.from_numpy(kept).to(self._device)
+        relation = np.repeat(np.arange(len(tensors.sizes)), tensors.sizes)[kept]
+        value = tensors.matrix.value.cpu().numpy()[entries]
+        row_node = tensors.row_node[places]
+        of_relation = places.split(list(tensors.sizes))
+        size = (len(row_node), sum(tensors.num_nodes))
+        row = (np.cumsum(kept) - 1)[row[entries]]
+        return replace(
+            tensors,
+            matrix=SparseMatrix.from_entries(row, col[entries], value, size, self._device),
+            sizes=tuple(np.bincount(relation, minlength=len(tensors.sizes)).tolist()),
+            row_node=row_node,
+            edges=tuple(block.of_rows(of_relation[block.relation]) for block in tensors.edges),
         )
 
     def _blocks(self, number: int, rows: np.ndarray) -> tuple[Tensor | SparseMatrix, ...]:

@@ -82,6 +82,7 @@ class GraphTensors:
     rows' destinations. own: nodes whose own vector no relation brings in, bool `[num_nodes]`; None where that is
     every node. rows: of a sample, the row of each node among all of its type, int64 on the CPU; None for a whole graph.
     edges: what features of edges do to messages is worked out from these; none where they take no part.
+    layers: of a sample, what each layer needs of it; none where each needs all.
     """
 
     num_nodes: tuple[int, ...]
@@ -92,6 +93,11 @@ class GraphTensors:
     own: Tensor | None
     rows: tuple[Tensor, ...] | None = None
     edges: tuple[EdgeBlock, ...] = ()
+    layers: tuple["GraphTensors", ...] = ()
+
+    def of_layer(self, number: int) -> "GraphTensors":
+        """The same nodes, and the messages that a layer needs."""
+        return self.layers[number] if self.layers else self
 
     @property
     def one_row_a_node(self) -> bool:

@@ -68,8 +68,8 @@ def _fit(
 ) -> tuple[Checkpoint, list[Score]]:
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    passes = passes_for(graph, adjacency, hyperparameters, device, seed, scratch)
     objective = objective_for(graph, hyperparameters, device)
+    passes = passes_for(graph, adjacency, hyperparameters, device, seed, scratch, objective.targets())
     dimensions = dimensions_of(graph, adjacency, objective, hyperparameters.use_edge_features)
     build = cast("type[GNN]", model_class(model_name))
     model = build(dimensions, hyperparameters, bool(adjacency.own.any()), passes.tables).to(device)
