@@ -73,9 +73,6 @@ class DataProcessing:
         if (model_type := request.get("modelType")) not in (None, *MODEL_TYPES):
             reason = f"modelType: {model_type!r} is none of {', '.join(MODEL_TYPES)}"
             raise Fault("InvalidParameterException", reason)
-        if model_type == "kge":
-            reason = "modelType: embedding models (kge) are not served; heterogeneous trains R-GCN on any graph"
-            raise Fault("InvalidParameterException", reason)
         export, configuration = request["inputDataS3Location"], _configuration(request)
         await self._backend.readable(call, "inputDataS3Location", export)
         uri = join(export, configuration)

@@ -30,6 +30,9 @@ from modelyard.workloads.graph.mapped import map_arrays
 
 NONE, TRAIN, VALID, TEST = 0, 1, 2, 3
 
+ModelType = Literal["heterogeneous", "kge"]
+"""Neptune ML's model types: graph neural networks, and knowledge-graph embeddings."""
+
 TaskType = Literal["node_class", "node_regression", "edge_class", "edge_regression", "link_predict"]
 
 
@@ -98,7 +101,7 @@ class Graph:
     node_types: tuple[NodeType, ...]
     edge_types: tuple[EdgeType, ...]
     task: Task
-    model_type: Literal["heterogeneous", "kge"] = "heterogeneous"
+    model_type: ModelType = "heterogeneous"
     warnings: tuple[str, ...] = field(default=())
 
     def node_type_index(self, name: str) -> int:

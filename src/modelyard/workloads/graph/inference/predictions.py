@@ -13,7 +13,7 @@ import polars as pl
 
 from modelyard.workloads.graph.data import NONE, TEST, TRAIN, VALID, Graph
 from modelyard.workloads.graph.inference.edges import EdgeScorer
-from modelyard.workloads.graph.inference.ranking import KnownLinks, rank_links
+from modelyard.workloads.graph.inference.ranking import KnownLinks, Scorer, rank_links
 
 TAILS = 10
 """New tails that the CSV lists for each node and relation."""
@@ -77,6 +77,7 @@ class LinkQuestions:
     tails: np.ndarray
     vector: np.ndarray
     known: KnownLinks
+    scorer: Scorer = "distmult"
 
 
 def write_link_predictions(questions: list[LinkQuestions], output: Path) -> tuple[int, int]:
@@ -101,7 +102,8 @@ def _ranked(question: LinkQuestions, count: int, step: int = 10_000) -> Iterator
     for begin in range(0, count, step):
         rows = range(begin, min(begin + step, count))
         hidden = [question.known.of(row) for row in rows]
-        ranked = rank_links(question.heads[rows.start : rows.stop], question.vector, question.tails, TAILS, hidden)
+        heads = question.heads[rows.start : rows.stop]
+        ranked = rank_links(heads, question.vector, question.tails, TAILS, hidden, question.scorer)
         heads = np.repeat(np.arange(rows.start, rows.stop), [len(places) for places, _ in ranked])
         yield pl.DataFrame(
             {

@@ -1,13 +1,15 @@
 """Ranking nodes by their embeddings, in NumPy: the most likely ends of a link, and the nearest neighbours of a node.
 
-Link prediction scores as the model was trained (DistMult, Yang et al. 2015): a candidate c has the logit
-`sum(embedding[node] * vector * embedding[c])`, with one vector a relation for tails and one for heads, and its score is
-the softmax of that over all nodes of the candidates' type. Neighbours are scored by the cosine of two embeddings.
+Link prediction scores as the model was trained: its `scorer` turns a node's embedding, and one vector a relation for
+tails and one for heads, into a query, and a candidate's logit is the product of the query and its embedding, or minus
+their distance (`models/embedding.py` and the files beside it). Its score is the softmax of that over all nodes of the
+candidates' type. Neighbours are scored by the cosine of two embeddings.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from modelyard.workloads.graph.inference.ids import read_mapped
 
 Ranked = tuple[np.ndarray, np.ndarray]
 """Rows of the best candidates, best first, and their scores."""
+
+Scorer = Literal["distmult", "complex", "transe", "rotate"]
+"""How links are scored; models with a decoder have DistMult's."""
 
 _CELLS = 4_000_000
 """Scores that are computed at once: 16 MB."""
@@ -59,6 +64,7 @@ def rank_links(
     candidates: np.ndarray,
     top: int,
     hidden: Sequence[np.ndarray] | None = None,
+    scorer: Scorer = "distmult",
 ) -> list[Ranked]:
     """The `top` likeliest other ends for each of the nodes `near` among the `candidates`.
 
@@ -67,10 +73,27 @@ def rank_links(
     """
     ranked: list[Ranked] = []
     for some in _pieces(len(near), len(candidates)):
-        scores = softmax((near[some] * vector) @ candidates.T)
+        scores = softmax(logits(scorer, near[some], vector, candidates))
         hide = hidden[some] if hidden else [None] * len(scores)
         ranked += [best(row, top, places) for row, places in zip(scores, hide, strict=True)]
     return ranked
+
+
+def logits(scorer: Scorer, near: np.ndarray, vector: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """The scores `[num_near, num_candidates]` of all candidates, as the model of that name gives them in training."""
+    query: np.ndarray
+    if scorer == "distmult":
+        query = near * vector
+    elif scorer == "transe":
+        query = near + vector
+    else:
+        query = (_as_complex(near) * _as_complex(vector)).view(np.float32)
+    scores: np.ndarray = query @ candidates.T
+    if scorer in ("distmult", "complex"):
+        return scores
+    squares = (query**2).sum(axis=1)[:, None] - 2 * scores + (candidates**2).sum(axis=1)
+    nearness: np.ndarray = -np.sqrt(np.maximum(squares, 1e-9))
+    return nearness
 
 
 def rank_neighbours(nodes: np.ndarray, candidates: np.ndarray, top: int, itself: np.ndarray) -> list[Ranked]:
@@ -99,12 +122,18 @@ def best(scores: np.ndarray, top: int, hidden: np.ndarray | None = None) -> Rank
     return places, scores[places]
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax over the last axis, in place where it can."""
-    logits -= logits.max(axis=-1, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=-1, keepdims=True)
-    return logits
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return scores
+
+
+def _as_complex(vectors: np.ndarray) -> np.ndarray:
+    """Complex numbers of vectors that hold each one's real and imaginary part."""
+    numbers: np.ndarray = np.ascontiguousarray(vectors, np.float32).view(np.complex64)
+    return numbers
 
 
 def _pieces(count: int, width: int) -> Iterator[slice]:

@@ -234,6 +234,7 @@ class Model:
                 candidates=self._embeddings[served.rows(far)],
                 top=request.top,
                 hidden=[known.of(node) for node in nodes] if request.exclude else None,
+                scorer=served.scorer,
             )
             self._fill(output, places, ranked, served.offsets[far])
         return output

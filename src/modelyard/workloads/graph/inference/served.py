@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from modelyard.runner.serving import RequestError
+from modelyard.workloads.graph.inference.ranking import Scorer
 from modelyard.workloads.graph.inference.requests import Request
 
 
@@ -42,6 +43,7 @@ class Served:
     label_property: str | None = None
     classes: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
+    scorer: Scorer = "distmult"
 
     @property
     def num_nodes(self) -> int:
@@ -107,6 +109,7 @@ def read_served(folder: Path) -> Served:
         label_property=document["label_property"],
         classes=tuple(document["classes"]),
         targets=tuple(Target(**target) for target in document["targets"]),
+        scorer=document.get("scorer", "distmult"),
     )
 
 

@@ -9,7 +9,7 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -33,10 +33,13 @@ from modelyard.workloads.graph.inference.predictions import (
     write_link_predictions,
     write_node_predictions,
 )
-from modelyard.workloads.graph.inference.ranking import known_links, write_known
+from modelyard.workloads.graph.inference.ranking import Scorer, known_links, write_known
 from modelyard.workloads.graph.inference.served import Served, Target
+from modelyard.workloads.graph.models.embedding import NODES, Embedding
+from modelyard.workloads.graph.models.registry import model_class
 from modelyard.workloads.graph.training.adjacency import build_adjacency, node_offsets
 from modelyard.workloads.graph.training.checkpoint import Checkpoint, read_checkpoint
+from modelyard.workloads.graph.training.embedding import restored
 from modelyard.workloads.graph.training.edge_features import edge_parts, with_edge_features
 from modelyard.workloads.graph.training.tensors import graph_tensors
 from modelyard.workloads.graph.training.trained_on import TrainedOn, read_trained_on, rows_in_training
@@ -59,7 +62,11 @@ def run(context: Context) -> dict[str, Any]:
     trained_on = read_trained_on(folder)
     trained_on.check(graph)
     _phase(context, 1, "rebuilding the model")
-    checkpoint, added = on_graph(read_checkpoint(folder), graph, folder)
+    checkpoint = read_checkpoint(folder)
+    if issubclass(model_class(checkpoint.model), Embedding):
+        result = _transform_embedding(context, graph, checkpoint, trained_on)
+        return {"nodes": checkpoint.weights[NODES].size(0), "nodes_added": {}, **result}
+    checkpoint, added = on_graph(checkpoint, graph, folder)
     _phase(context, 2, "computing embeddings")
     vectors, embeddings = infer(checkpoint, graph)
     _phase(context, 3, "writing embeddings")
@@ -75,6 +82,43 @@ def run(context: Context) -> dict[str, Any]:
     write_inductive(graph, checkpoint, trained_on, output)
     _write_artifacts(graph, checkpoint.model, folder, trained_on, output)
     return {"nodes": sum(one.num_nodes for one in graph.node_types), "nodes_added": added, **result}
+
+
+def _transform_embedding(
+    context: Context, graph: Graph, checkpoint: Checkpoint, trained_on: TrainedOn
+) -> dict[str, Any]:
+    """Writes what an embedding model knows of the nodes of `graph`; InputError if one was not in training."""
+    folder, output = context.inputs["model"], context.output
+    _phase(context, 2, "finding embeddings")
+    model, nodes = restored(checkpoint)
+    embeddings = nodes[_rows_of_all(graph, checkpoint, folder)].numpy()
+    vectors = model.vectors().detach()
+    targets = [number for number, edge_type in enumerate(graph.edge_types) if edge_type.target]
+    asked = torch.tensor([*targets, *(number + model.num_relations for number in targets)])
+    _phase(context, 3, "writing embeddings")
+    write_embeddings(graph, embeddings, output)
+    _phase(context, 4, "writing predictions")
+    scorer = cast(Scorer, checkpoint.model)
+    result = write_links(graph, embeddings, vectors[asked].numpy(), output, scorer)
+    _phase(context, 5, "writing artifacts")
+    _write_artifacts(graph, checkpoint.model, folder, trained_on, output, scorer)
+    return result
+
+
+def _rows_of_all(graph: Graph, checkpoint: Checkpoint, folder: Path) -> Tensor:
+    """For every node its row in the graph of training."""
+    rows, begin = [], 0
+    for number, (node_type, before) in enumerate(zip(graph.node_types, checkpoint.dimensions.num_nodes, strict=True)):
+        found = rows_in_training(graph, number, folder)
+        if len(new := np.flatnonzero(found < 0)):
+            first = pl.read_parquet(graph.ids_path(number))["id"][int(new[0])]
+            raise InputError(
+                f"{len(new)} nodes of type {node_type.name!r} were not in training, the first is {first!r}: the model "
+                f"{checkpoint.model} knows no other nodes than those it was trained on; train again, or use rgcn"
+            )
+        rows.append(torch.from_numpy(found + begin))
+        begin += before
+    return torch.cat(rows)
 
 
 def on_graph(checkpoint: Checkpoint, graph: Graph, folder: Path) -> tuple[Checkpoint, dict[str, int]]:
@@ -179,7 +223,9 @@ def write_node_scores(graph: Graph, scores: np.ndarray, classes: tuple[str, ...]
     return {"predictions": len(scores)}
 
 
-def write_links(graph: Graph, embeddings: np.ndarray, relation: np.ndarray, output: Path) -> dict[str, Any]:
+def write_links(
+    graph: Graph, embeddings: np.ndarray, relation: np.ndarray, output: Path, scorer: Scorer = "distmult"
+) -> dict[str, Any]:
     """Vectors and known links for serving, and the CSV. relation: `[2 * targets, channels]`, tails first."""
     targets = [number for number, edge_type in enumerate(graph.edge_types) if edge_type.target]
     tails, heads = np.split(relation, 2)
@@ -187,7 +233,10 @@ def write_links(graph: Graph, embeddings: np.ndarray, relation: np.ndarray, outp
     np.save(output / "serving" / "tail_vectors.npy", tails)
     np.save(output / "serving" / "head_vectors.npy", heads)
     questions = [
-        _questions(graph, number, embeddings, tails[place], output / "serving" / "known" / str(place))
+        replace(
+            _questions(graph, number, embeddings, tails[place], output / "serving" / "known" / str(place)),
+            scorer=scorer,
+        )
         for place, number in enumerate(targets)
     ]
     listed, total = write_link_predictions(questions, output)
@@ -226,7 +275,9 @@ def _span(graph: Graph, node_type: str) -> tuple[int, slice]:
     return number, slice(*node_offsets(graph)[number : number + 2].tolist())
 
 
-def write_serving(graph: Graph, model: str, classes: tuple[str, ...], output: Path) -> None:
+def write_serving(
+    graph: Graph, model: str, classes: tuple[str, ...], output: Path, scorer: Scorer = "distmult"
+) -> None:
     """Writes what serving, and Neptune ML's own helpers, know of a model besides arrays."""
     offsets = tuple(node_offsets(graph).tolist())
     targets = [one for one in graph.edge_types if one.target]
@@ -240,13 +291,16 @@ def write_serving(graph: Graph, model: str, classes: tuple[str, ...], output: Pa
         targets=tuple(
             Target(graph.node_type_index(one.source), one.relation, graph.node_type_index(one.dest)) for one in targets
         ),
+        scorer=scorer,
     ).write(output / "serving")
     write_mapping(graph, classes, offsets, output / "mapping.info")
     write_config(graph, model, output / "config.json")
 
 
-def _write_artifacts(graph: Graph, model: str, folder: Path, trained_on: TrainedOn, output: Path) -> None:
-    write_serving(graph, model, trained_on.classes, output)
+def _write_artifacts(
+    graph: Graph, model: str, folder: Path, trained_on: TrainedOn, output: Path, scorer: Scorer = "distmult"
+) -> None:
+    write_serving(graph, model, trained_on.classes, output, scorer)
     for name in _COPIED:
         if (folder / name).exists():
             shutil.copyfile(folder / name, output / name)

@@ -16,6 +16,10 @@ _CLASSES = {
     "sage": "modelyard.workloads.graph.models.sage:SAGE",
     "gat": "modelyard.workloads.graph.models.gat:GAT",
     "hgt": "modelyard.workloads.graph.models.hgt:HGT",
+    "complex": "modelyard.workloads.graph.models.complex:ComplEx",
+    "rotate": "modelyard.workloads.graph.models.rotate:RotatE",
+    "distmult": "modelyard.workloads.graph.models.distmult:DistMult",
+    "transe": "modelyard.workloads.graph.models.transe:TransE",
 }
 
 NAMES = tuple(_CLASSES)
@@ -50,5 +54,7 @@ def model_class(name: str) -> type[Model]:
 
 
 def fitting(graph: Graph) -> Iterator[str]:
-    """The models that can learn from a graph; the default comes first."""
-    return (name for name in NAMES if model_class(name).fits(graph) is None)
+    """The models that can learn from a graph, those of its model type first; the first is the default."""
+    names = [name for name in NAMES if model_class(name).fits(graph) is None]
+    family = "embedding" if graph.model_type == "kge" else "gnn"
+    return iter(sorted(names, key=lambda name: model_class(name).family != family))

@@ -8,10 +8,10 @@ text of a whole file.
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -25,6 +25,7 @@ from modelyard.workloads.graph.data import (
     EdgeType,
     Feature,
     Graph,
+    ModelType,
     NodeType,
     Task,
     feature_arrays,
@@ -94,7 +95,10 @@ class Processing:
         edge_types = self._write_edges(reader, learned)
         task = learned.task if isinstance(learned, Labels) else Task("link_predict")
         self._warnings += [*learned.warnings, *self._encodings.warnings]
-        graph = Graph(self._folder, node_types, edge_types, task, warnings=tuple(self._warnings))
+        model_type = _model_type(self._context.parameters.get("model_type"), task, node_types)
+        if model_type == "kge" and any(one.features for one in node_types):
+            self._warn("modelType kge: embedding models leave the features of nodes out")
+        graph = Graph(self._folder, node_types, edge_types, task, model_type, tuple(self._warnings))
         self._encodings.write(self._folder)
         with (self._folder / "info.pkl").open("wb") as file:
             dump(_info(graph, indexes.values()), file)
@@ -242,14 +246,21 @@ def _write_search_spaces(graph: Graph, folder: Path) -> None:
             (folder / "model-hpo-configuration.json").write_text(document)
 
 
-def _check_model_type(model_type: str | None) -> None:
-    if model_type == "kge":
+def _model_type(asked: str | None, task: Task, node_types: Sequence[NodeType]) -> ModelType:
+    """The model type that was asked for; else embedding models for links among nodes without features, as AWS does."""
+    links = task.type == "link_predict"
+    if asked == "kge" and not links:
         raise InputError(
-            "modelType: kge (TransE, DistMult, RotatE) is not served; heterogeneous trains R-GCN, "
-            "which learns embeddings for nodes without properties"
+            f"modelType: kge learns which links there are, and this task is {task.type}; ask heterogeneous"
         )
-    if model_type not in (None, "", "heterogeneous"):
-        raise InputError(f"modelType: unknown value {model_type!r}; there is heterogeneous")
+    if asked:
+        return "kge" if asked == "kge" else "heterogeneous"
+    return "kge" if links and not any(one.features for one in node_types) else "heterogeneous"
+
+
+def _check_model_type(model_type: str | None) -> None:
+    if model_type not in (None, "", *get_args(ModelType)):
+        raise InputError(f"modelType: unknown value {model_type!r}; there are {', '.join(get_args(ModelType))}")
 
 
 def _target(export: Export) -> str | None:
