@@ -420,7 +420,7 @@ def at_place(command: Command) -> Command:
 
     @functools.wraps(command)
     def placed(endpoint_url: str | None, data_dir: Path, account: str, region: str, **others: Any) -> Any:
-        place = others.get("to") or others.get("place") or ""
+        place = (not others.get("dry_run") and others.get("to")) or others.get("place") or ""
         url = endpoint_url or (_server(data_dir)["url"] if place.startswith("s3://") else None)
         return command({"endpoint_url": url, "account": account, "region": region}, **others)
 

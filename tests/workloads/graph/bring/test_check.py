@@ -136,6 +136,31 @@ def test_files_of_a_split(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("tiers", ["ab", "aab", "a", "", "abc"])
+def test_too_few_rows_to_validate(tmp_path: Path, tiers: str) -> None:
+    people = "~id,age,town,note,tier\n" + "".join(f"p{n},{n},x,,{tier}\n" for n, tier in enumerate(tiers + " " * 3))
+    _agree(
+        good(tmp_path / "in", people.replace(", \n", ",\n"), "~from,~to,since\np0,p1,1\np1,p0,2\n"), tmp_path / "out"
+    )
+
+
+@pytest.mark.parametrize("edges", [0, 1, 2, 3])
+def test_too_few_links(tmp_path: Path, edges: int) -> None:
+    knows = "~from,~to,since\n" + "".join(f"p{n},p{n + 1},1\n" for n in range(edges))
+    folder = edited(good(tmp_path / "in", knows=knows), lambda c: c["graph"]["nodes"][0].pop("labels"))
+    _agree(folder, tmp_path / "out")
+
+
+def test_statements_are_checked_too(tmp_path: Path) -> None:
+    statements = "".join(f"<urn:{n}> <urn:knows> <urn:{n + 1}> .\n" for n in range(9))
+    rdfs = {"rdfs": [{"file_name": "s.nt"}]}
+    folder = write(tmp_path, {"s.nt": statements}, query_engine="sparql", graph=rdfs)
+    assert sum(check(folder).edges.values()) == 9
+    (folder / "s.nt").write_text(statements + "nonsense\n")
+    (text,) = texts(check(folder))
+    assert text.startswith("s.nt, line 10: ")
+
+
 def test_a_row_that_cannot_be_read_ends_its_file_alone(tmp_path: Path) -> None:
     found = check(good(tmp_path, PEOPLE.replace("p3,3,x", "p3,3,4,x"), KNOWS.replace("p1,p2,2001", "p1,p2,new")))
     assert texts(found) == [
@@ -170,9 +195,13 @@ def test_what_a_job_refuses_the_check_finds(tmp_path: Path, seed: int) -> None:
     for _ in range(chance.randint(1, 3)):
         content[chance.randrange(len(content))] = chance.choice(b'",\n;x0p\x00\xff~')
     path.write_bytes(bytes(content))
+    _agree(folder, tmp_path / "out")
+
+
+def _agree(folder: Path, output: Path) -> None:
     refused = []
     try:
-        process(folder, tmp_path / "out")
+        process(folder, output)
     except InputError as error:
         refused.append(str(error))
     assert bool(texts(check(folder))) == bool(refused), refused

@@ -58,12 +58,12 @@ def text(values: pl.Series, separator: str = SEPARATORS[0]) -> pl.Series:
 
 def ids(values: pl.Series) -> pl.Series:
     """Ids as text, null where one is missing. 1.0 is 1: pandas has no whole numbers beside a missing one."""
-    if values.dtype.is_float():
-        values = values.fill_nan(None)
-        whole = values.cast(pl.Int64, strict=False)
-        if (whole.cast(values.dtype) == values).fill_null(True).all():
-            values = whole
-    return text(values)
+    cells = text(values)
+    if not values.dtype.is_float():
+        return cells
+    whole = values.cast(pl.Int64, strict=False)
+    same = (whole.cast(values.dtype) == values).fill_null(False)
+    return pl.select(pl.when(same).then(whole.cast(pl.String)).otherwise(cells)).to_series()
 
 
 def free_separator(taken: Iterable[str]) -> str | None:

@@ -118,6 +118,7 @@ class _Check:
         for edges in self._export.edges:
             self._edges(edges)
         self._labels()
+        self._links()
         self._split_files()
         self._strangers()
 
@@ -162,7 +163,7 @@ class _Check:
             self._found.warn(f"{table.fault(*cell)}: the first row of an id counts ({repeats:,} such rows)")
 
     def _edges(self, file: EdgeFile) -> None:
-        name = f"{file.source}-{file.relation or file.relation_column}->{file.dest}"
+        name = _name(file)
         table = self._open(file)
         keys = [file.source_column, file.dest_column, *([file.relation_column] if file.relation_column else [])]
         names = self._resolved(table, keys) if table else None
@@ -265,6 +266,8 @@ class _Check:
             counts = self._counts[key]
             if not self._labelled[key]:
                 self._overridden(spec)
+            else:
+                self._validated(spec, self._labelled[key] - max(1, 0 if spec.separator else len(counts)))
             if spec.task == "regression" or not counts:
                 continue
             if len(counts) == 1:
@@ -281,6 +284,26 @@ class _Check:
                     f"{spec.place}: the class {show(label)} of {spec.column!r} has {count} of the {needed} rows that a "
                     f"split into {needed} parts needs{_such(rare)}"
                 )
+
+    def _validated(self, spec: LabelSpec, free: int) -> None:
+        """The first row of each class is for training: `free` are the others."""
+        if free < 1 and spec.split_rate[1] and not spec.split_files:
+            self._found.problem(
+                f"{spec.place}: no row of {spec.column!r} is left for validation, since the first of each class is for "
+                "training; label more rows, or ask for a split_rate without validation"
+            )
+
+    def _links(self) -> None:
+        """Link prediction needs an edge to train on and one to validate."""
+        labels = [label for file in self._files() for label in file.labels]
+        if any(label.task != "link_prediction" or label.split_files for label in labels) or not self._export.edges:
+            return
+        asked = [file for file in self._export.edges if file.labels or not labels]
+        if (count := sum(self._found.edges.get(name, 0) for name in {_name(file) for file in asked})) < 2:
+            place = labels[0].place if labels else "graph.edges"
+            self._found.problem(
+                f"{place}: link prediction has {count} edges, and needs one to train on and one to validate"
+            )
 
     def _overridden(self, spec: LabelSpec) -> None:
         """Without a label in the files of nodes, those of the split must bring them."""
@@ -329,7 +352,8 @@ class _Check:
                         )
             self._found.problems_of(missing.told(table))
             if not len(mine) and isinstance(file, NodeFile):
-                self._found.warn(f"{name}: has a header and no rows")
+                tell = self._found.warn if part == "test" else self._found.problem
+                tell(f"{name}: has a header and no rows")
         except InputError as error:
             self._found.problem(str(error))
 
@@ -365,6 +389,10 @@ class _Missing:
             for row in rows
         ]
         return table.faults(cells)
+
+
+def _name(file: EdgeFile) -> str:
+    return f"{file.source}-{file.relation or f'[{file.relation_column}]'}->{file.dest}"
 
 
 def _such(found: Sequence[object]) -> str:
