@@ -1,0 +1,158 @@
+"""Custom models as a user of boto3 meets them: the jobs are real ones, with scripts that end at once."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.boto import Send
+from tests.services.test_neptune_ml import IN, OUT, Server, code_of, neptune, objects, runtime, server, wait
+from tests.workloads.graph.custom.conftest import TRAINING, TRANSFORM, configuration
+
+__all__ = ["neptune", "runtime", "server"]  # fixtures
+SCRIPTS = "s3://bucket/scripts"
+
+
+@pytest.fixture
+def processed(neptune: Any) -> str:
+    """A completed data processing job; done once, since the same request gets the first answer."""
+    neptune.start_ml_data_processing_job(id="data", inputDataS3Location=IN, processedDataS3Location=OUT)
+    job = wait(neptune.get_ml_data_processing_job, "data", seconds=300)
+    assert job["status"] == "Completed", job
+    return "data"
+
+
+@pytest.fixture
+def scripts(server: Server, sandbox: str) -> str:
+    folder = objects(server, SCRIPTS)
+    folder.mkdir(exist_ok=True)
+    (folder / "train.py").write_text(TRAINING)
+    (folder / "transform.py").write_text(TRANSFORM)
+    (folder / "model-hpo-configuration.json").write_text(json.dumps(configuration()))
+    return SCRIPTS
+
+
+@pytest.fixture
+def trained(neptune: Any, processed: str, scripts: str) -> dict[str, Any]:
+    """A completed training of the scripts; done once, since the same request gets the first answer."""
+    neptune.start_ml_model_training_job(
+        id="custom",
+        dataProcessingJobId=processed,
+        trainModelS3Location=OUT,
+        customModelTrainingParameters={"sourceS3DirectoryPath": scripts, "trainingEntryPointScript": "train.py"},
+    )
+    job = wait(neptune.get_ml_model_training_job, "custom", seconds=300)
+    assert job["status"] == "Completed", job["processingJob"]
+    return job
+
+
+@pytest.mark.slow
+class TestCustomModel:
+    def test_is_trained_transformed_and_served(
+        self, server: Server, neptune: Any, runtime: Any, trained: dict[str, Any]
+    ) -> None:
+        output = objects(server, trained["processingJob"]["outputLocation"])
+        assert (output / "predictions" / "result.npz").is_file()
+        assert len(json.loads((output / "trials.json").read_text())) == 2
+        neptune.create_ml_endpoint(id="custom", mlModelTrainingJobId="custom", modelName="custom")
+        assert wait(neptune.get_ml_endpoint, "custom", "InService", "Failed")["status"] == "InService"
+        body = json.dumps({"data": {"nodes": [{"nodeId": "p1"}]}})
+        answer = runtime.invoke_endpoint(EndpointName="custom", ContentType="application/json", Body=body)
+        assert json.load(answer["Body"])["output"][0]["predictions"] == [{"value": "b", "score": 0.75}]
+
+    def test_is_transformed_again_by_the_name_of_its_training_with_other_scripts(
+        self, server: Server, neptune: Any, trained: dict[str, Any], scripts: str
+    ) -> None:
+        (objects(server, scripts) / "later.py").write_text(TRANSFORM.replace("0.25, 0.75", "0.9, 0.1"))
+        id = neptune.start_ml_model_transform_job(
+            trainingJobName=trained["hpoJob"]["name"],
+            modelTransformOutputS3Location=OUT,
+            customModelTransformParameters={
+                "sourceS3DirectoryPath": scripts,
+                "transformEntryPointScript": "later.py",
+            },
+        )["id"]
+        job = wait(neptune.get_ml_model_transform_job, id, seconds=300)
+        assert job["status"] == "Completed", job["baseProcessingJob"]
+        table = (objects(server, job["baseProcessingJob"]["outputLocation"]) / "predictions.csv").read_text()
+        assert '"a",0.9' in table.splitlines()[1]
+
+    def test_is_transformed_by_ids_with_the_scripts_of_its_training(
+        self, server: Server, neptune: Any, processed: str, trained: dict[str, Any]
+    ) -> None:
+        id = neptune.start_ml_model_transform_job(
+            dataProcessingJobId=processed, mlModelTrainingJobId="custom", modelTransformOutputS3Location=OUT
+        )["id"]
+        assert wait(neptune.get_ml_model_transform_job, id, seconds=300)["status"] == "Completed"
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("parameters", "reason"),
+        [
+            ({"sourceS3DirectoryPath": "s3://bucket/nowhere"}, "s3://bucket/nowhere: no such folder"),
+            ({"sourceS3DirectoryPath": IN}, f"{IN} has no training.py"),
+            ({"sourceS3DirectoryPath": SCRIPTS}, f"{SCRIPTS} has no training.py"),
+            (
+                {"sourceS3DirectoryPath": SCRIPTS, "trainingEntryPointScript": "../export/x.py"},
+                "'../export/x.py' is no path below the folder",
+            ),
+            (
+                {"sourceS3DirectoryPath": SCRIPTS, "trainingEntryPointScript": "-c"},
+                "'-c' is no path below the folder",
+            ),
+        ],
+    )
+    def test_a_training_is_refused_at_once(
+        self, neptune: Any, processed: str, scripts: str, parameters: dict[str, str], reason: str
+    ) -> None:
+        with pytest.raises(ClientError) as error:
+            neptune.start_ml_model_training_job(
+                dataProcessingJobId=processed, trainModelS3Location=OUT, customModelTrainingParameters=parameters
+            )
+        assert code_of(error)[0] == "InvalidParameterException"
+        assert reason in str(error.value)
+
+    def test_a_folder_without_a_search_space_is_refused(
+        self, server: Server, neptune: Any, processed: str, scripts: str
+    ) -> None:
+        (objects(server, scripts) / "model-hpo-configuration.json").unlink()
+        with pytest.raises(ClientError, match=r"has no model-hpo-configuration\.json"):
+            neptune.start_ml_model_training_job(
+                dataProcessingJobId=processed,
+                trainModelS3Location=OUT,
+                customModelTrainingParameters={
+                    "sourceS3DirectoryPath": scripts,
+                    "trainingEntryPointScript": "train.py",
+                },
+            )
+
+    @pytest.mark.parametrize(
+        ("members", "code", "reason"),
+        [
+            ({"modelName": "custom"}, "MissingParameterException", "needs customModelTrainingParameters"),
+            (
+                {"modelName": "rgcn", "customModelTrainingParameters": {"sourceS3DirectoryPath": SCRIPTS}},
+                "InvalidParameterException",
+                "exclude each other",
+            ),
+            (
+                {"customModelParameters": {"sourceS3DirectoryPath": "s3://bucket/nowhere"}},
+                "InvalidParameterException",
+                "customModelParameters.sourceS3DirectoryPath: s3://bucket/nowhere",
+            ),
+            ({"customModelParameters": ["x"]}, "MissingParameterException", "the folder of the scripts"),
+        ],
+    )
+    def test_members_that_only_plain_clients_send_are_understood(
+        self, server: Server, processed: str, send: Send, members: dict[str, Any], code: str, reason: str
+    ) -> None:
+        request = {"dataProcessingJobId": processed, "trainModelS3Location": OUT, **members}
+        headers = {
+            "Authorization": "AWS4-HMAC-SHA256 Credential=111122223333/20260101/us-east-1/neptune-db/aws4_request"
+        }
+        body = json.dumps(request).encode()
+        status, _, answer = send(server.application.endpoint, "POST", "/ml/modeltraining", body, headers)
+        told = json.loads(answer)
+        assert (status, told["code"]) == (400, code)
+        assert reason in told["message"]
