@@ -6,19 +6,22 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from tests.graphs import write_communities
 
 from modelyard.runner.context import Channel, Context, Worker
 from modelyard.runner.serving import RequestError
-from modelyard.workloads.graph.data import read_graph
+from modelyard.workloads.graph.data import Task, read_graph
 from modelyard.workloads.graph.inference import inductive, transform
 from modelyard.workloads.graph.inference.fresh import Fresh
 from modelyard.workloads.graph.inference.serve import Model
+from modelyard.workloads.graph.models.gnn import GNN
+from modelyard.workloads.graph.models.registry import NAMES, model_class
 from modelyard.workloads.graph.processing import process
-from modelyard.workloads.graph.training.adjacency import build_adjacency, decide_relations
+from modelyard.workloads.graph.training.adjacency import build_adjacency
 from modelyard.workloads.graph.training.checkpoint import write_checkpoint
 from modelyard.workloads.graph.training.evaluation import Evaluation
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
@@ -72,10 +75,11 @@ class Flow:
         process.run(Context({}, inputs, self.folder, output))
         return output
 
-    def train(self, folder: Path, settings: Hyperparameters, metric: str = "acc") -> Path:
+    def train(self, folder: Path, settings: Hyperparameters, metric: str = "acc", name: str = "rgcn") -> Path:
         graph, model = read_graph(folder), self.folder / "model"
-        adjacency = build_adjacency(graph, decide_relations(graph, settings.use_self_loop), settings.use_self_loop)
-        checkpoint, _ = fit(graph, adjacency, settings, Evaluation(metric))
+        relations = cast("type[GNN]", model_class(name)).relations(graph, settings.use_self_loop)
+        adjacency = build_adjacency(graph, relations, settings.use_self_loop)
+        checkpoint, _ = fit(graph, adjacency, settings, Evaluation(metric), model_name=name)
         write_checkpoint(checkpoint, model)
         write_trained_on(graph, range(len(graph.node_types)), model)
         return model
@@ -226,3 +230,100 @@ def test_a_graph_that_cannot_be_taken_is_refused_with_its_place(
     with pytest.raises(RequestError) as refused:
         _ask(model, graph, "p1", "x")
     assert said in str(refused.value)
+
+
+def _learn(export: Path, labels: list[dict[str, Any]]) -> None:
+    """Makes the export one whose task is `knows`: its links, or a property of them."""
+    file = export / "training-data-configuration.json"
+    configuration = json.loads(file.read_text())
+    del configuration["graph"]["nodes"][0]["labels"]
+    configuration["graph"]["edges"][0]["labels"] = labels
+    edges = export / "edges" / "knows.csv"
+    head, *rows = edges.read_text().splitlines()
+    edges.write_text("\n".join([f"{head},kind", *(f"{row},{'ab'[n % 2]}" for n, row in enumerate(rows))]) + "\n")
+    file.write_text(json.dumps(configuration))
+
+
+_NEW = {"node_type": "person", "node_id": "new", "features": {"age": 44.5}}
+
+
+def _met(dest: str, **features: float) -> dict[str, Any]:
+    ends = {"src_node_id": "new", "dest_node_id": dest}
+    return {"edge_type": ["person", "knows", "person"], **ends, "features": features}
+
+
+def test_a_new_edge_gets_what_a_transform_of_the_newer_graph_gives_it(
+    flow: Flow, tmp_path: Path, served: Callable[[Path], Model]
+) -> None:
+    export = tmp_path / "export"
+    _sparse_communities(export)
+    _learn(export, [{"label": ["kind", "classification"], "split_rate": [0.8, 0.1, 0.1]}])
+    graph = flow.process(export)
+    model = flow.train(graph, _SETTINGS["plain"])
+    before = served(flow.transform(graph, model))
+    _append(export / "nodes" / "person.csv", "new,person,44.5,a")
+    _append(export / "edges" / "knows.csv", "x1,knows,new,p6,3,", "x2,knows,new,p8,1,")
+    after = served(flow.transform(flow.process(export, previous=graph), model))
+    added = {"nodes": [_NEW], "edges": [_met("p6", years=3), _met("p8", years=1)]}
+    known = next(row.split(",")[2:4] for row in (export / "edges" / "knows.csv").read_text().splitlines()[1:])
+    asked = [{"headNodeId": head, "tailNodeId": tail} for head, tail in (("new", "p6"), ("new", "p8"), known)]
+    fresh = _ask(before, added, *asked, {"headNodeId": "new", "tailNodeId": "nobody"}, edges=True, topk=2)
+    assert fresh[-1] == {
+        "id": ["new", "nobody"],
+        "predictions": [],
+        "error": "no node 'nobody' is in this model's graph, of type person",
+    }
+    expected = _ask(after, None, *asked, edges=True, topk=2)
+    for ours, theirs in zip(_scores(fresh[:3]), _scores(expected), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+    other = {**added, "edges": [_met("p6", years=6), _met("p8", years=1)]}
+    assert _scores(_ask(before, other, asked[0], edges=True, topk=2)) != _scores(fresh[:1])
+
+
+def test_links_of_a_new_node_lead_to_known_ones(flow: Flow, tmp_path: Path, served: Callable[[Path], Model]) -> None:
+    export = tmp_path / "export"
+    _sparse_communities(export)
+    _learn(export, [{"label": ["", "link_prediction"], "split_rate": [0.8, 0.1, 0.1]}])
+    graph = flow.process(export)
+    model = flow.train(graph, _SETTINGS["plain"], "mrr")
+    before = served(flow.transform(graph, model))
+    asked: dict[str, Any] = {"edges": True, "mode": "predict_tail", "topk": 10, "edgeType": "knows"}
+    added = {"nodes": [_NEW], "edges": [_met("p6", years=1)]}
+    [answer] = _ask(before, added, {"headNodeId": "new"}, **asked)
+    assert len({one["value"] for one in answer["predictions"]} - {"new"}) == 10
+    for mode, item in (("predict_tail", {"headNodeId": "p3"}), ("predict_head", {"tailNodeId": "p3"})):
+        asked |= {"mode": mode, "exclude_flag": "mask"}
+        fresh, stored = (_scores(_ask(before, graph, item, **asked)) for graph in ({}, None))
+        assert fresh[0] == pytest.approx(stored[0], abs=1e-6)
+
+
+def test_a_model_without_layers_takes_no_graph(flow: Flow, tmp_path: Path, served: Callable[[Path], Model]) -> None:
+    _sparse_communities(tmp_path / "export")
+    graph = flow.process(tmp_path / "export")
+    output = flow.transform(graph, flow.train(graph, Hyperparameters(num_hidden=4, num_epochs=1)))
+    (output / "inductive").rename(output / "elsewhere")
+    with pytest.raises(RequestError, match="send no graph"):
+        _ask(served(output), {}, "p1")
+
+
+@pytest.mark.parametrize("self_loops", [True, False])
+@pytest.mark.parametrize("name", [name for name in NAMES if model_class(name).family == "gnn"])
+def test_every_model_gives_known_nodes_what_it_gave_them(
+    flow: Flow, made: type[Any], tmp_path: Path, name: str, self_loops: bool
+) -> None:
+    random = np.random.default_rng(0)
+    graph = made(
+        Task("node_class", "p", "l", ("a", "b")),
+        {"p": 500},
+        {("p", "knows", "p"): random.integers(0, 500, (2, 700))},
+        {"p": [random.normal(size=(500, 5)).astype(np.float32)]},
+        labels=random.integers(0, 2, 500),
+        split=random.integers(1, 4, 500),
+    ).write(tmp_path / "graph")
+    settings = Hyperparameters(num_hidden=8, num_epochs=3, lr=0.03, use_self_loop=self_loops)
+    output = flow.transform(graph.folder, flow.train(graph.folder, settings, name=name))
+    scores = np.load(output / "serving" / "scores.npy")
+    model = inductive.Inductive(output)
+    for row in range(0, 500, 25):
+        _, found, _ = model.compute({}, [(0, f"p-{row}")], scores=True)
+        np.testing.assert_allclose(found, scores[row : row + 1], atol=1e-5)
