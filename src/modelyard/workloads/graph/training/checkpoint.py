@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from safetensors.torch import load_file, save
+import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from modelyard import atomic
@@ -37,8 +38,9 @@ class Checkpoint:
 
     def restore(self, decoder: nn.Module | None = None) -> GNN:
         """Builds the model, ready to predict; makes a given `decoder` ready, too."""
-        model = cast("type[GNN]", model_class(self.model))(self.dimensions, self.hyperparameters, self.self_weight)
-        model.load_state_dict(self.under("model."))
+        with torch.device("meta"):  # the weights are taken as they are, mapped from their file
+            model = cast("type[GNN]", model_class(self.model))(self.dimensions, self.hyperparameters, self.self_weight)
+        model.load_state_dict(self.under("model."), assign=True)
         if decoder is not None:
             decoder.load_state_dict(self.under("decoder."))
             decoder.eval()
@@ -56,7 +58,9 @@ class Checkpoint:
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Writes `model.safetensors`, then `model.json`; a folder that has the second is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    atomic.write(folder / "model.safetensors", save(dict(checkpoint.weights)))
+    half = folder / ".model.safetensors.half"
+    save_file(dict(checkpoint.weights), half)
+    half.replace(folder / "model.safetensors")
     document: dict[str, Any] = {
         "format": FORMAT,
         "model": checkpoint.model,
