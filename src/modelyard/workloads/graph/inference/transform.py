@@ -39,9 +39,9 @@ from modelyard.workloads.graph.models.embedding import NODES, Embedding
 from modelyard.workloads.graph.models.registry import model_class
 from modelyard.workloads.graph.training.adjacency import build_adjacency, node_offsets
 from modelyard.workloads.graph.training.checkpoint import Checkpoint, read_checkpoint
+from modelyard.workloads.graph.training.edge_features import edge_parts
 from modelyard.workloads.graph.training.embedding import restored
-from modelyard.workloads.graph.training.edge_features import edge_parts, with_edge_features
-from modelyard.workloads.graph.training.tensors import graph_tensors
+from modelyard.workloads.graph.training.passes import prediction_passes
 from modelyard.workloads.graph.training.trained_on import TrainedOn, read_trained_on, rows_in_training
 
 _COPIED = (
@@ -68,7 +68,7 @@ def run(context: Context) -> dict[str, Any]:
         return {"nodes": checkpoint.weights[NODES].size(0), "nodes_added": {}, **result}
     checkpoint, added = on_graph(checkpoint, graph, folder)
     _phase(context, 2, "computing embeddings")
-    vectors, embeddings = infer(checkpoint, graph)
+    vectors, embeddings = infer(checkpoint, graph, context.state)
     _phase(context, 3, "writing embeddings")
     write_embeddings(graph, embeddings, output)
     _phase(context, 4, "writing predictions")
@@ -137,17 +137,17 @@ def on_graph(checkpoint: Checkpoint, graph: Graph, folder: Path) -> tuple[Checkp
     return replace(checkpoint, weights=weights, dimensions=replace(checkpoint.dimensions, num_nodes=num_nodes)), added
 
 
-def infer(checkpoint: Checkpoint, graph: Graph) -> tuple[Tensor, np.ndarray]:
+def infer(checkpoint: Checkpoint, graph: Graph, scratch: Path) -> tuple[Tensor, np.ndarray]:
     """The model's output `[num_nodes, out_channels]`, and node embeddings, float32 `[num_nodes, channels]`.
 
     Embeddings are the output itself where edges are predicted, and what goes into the last layer for node tasks.
+    scratch: a folder for what should not lie in memory.
     """
-    adjacency = build_adjacency(graph, checkpoint.relations, checkpoint.hyperparameters.use_self_loop)
-    with torch.no_grad():
-        tensors = graph_tensors(graph, adjacency)
-        if checkpoint.dimensions.edge_parts:
-            tensors = with_edge_features(tensors, graph, adjacency)
-        vectors, hidden = checkpoint.restore()(tensors)
+    hyperparameters = checkpoint.hyperparameters
+    adjacency = build_adjacency(graph, checkpoint.relations, hyperparameters.use_self_loop)
+    passes = prediction_passes(graph, adjacency, hyperparameters, torch.device("cpu"), scratch)
+    vectors, hidden = passes.outputs(checkpoint.restore())
+    assert isinstance(vectors, Tensor)
     return vectors, (hidden if graph.task.node_type else vectors).numpy()
 
 
