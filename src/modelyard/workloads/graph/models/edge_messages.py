@@ -70,4 +70,5 @@ class _Projection(nn.Module):
         self.register_buffer("deviation", torch.ones(dim))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear((features - self.mean) / self.deviation).relu()
+        projected: Tensor = self.linear((features - self.mean) / self.deviation)
+        return projected.relu()
