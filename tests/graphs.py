@@ -43,3 +43,30 @@ def write_communities(folder: Path, people: int = 60) -> None:
         "warnings": [],
     }
     (folder / "training-data-configuration.json").write_text(json.dumps(configuration))
+
+
+def write_statements(folder: Path, people: int = 60) -> None:
+    """The like as an RDF export: people of http://example.org/, with ages and biographies, and a group to predict."""
+    draw = random.Random(0)
+    base, kind = "http://example.org/", "<http://www.w3.org/1999/02/22-rdf-syntax-ns#type>"
+    lines = []
+    for n in range(people):
+        person, words = f"<{base}p{n}>", " ".join(draw.choices(("tea", "coffee", "books", "films"), k=4))
+        lines += [
+            f"{person} {kind} <{base}Person> .",
+            f'{person} <{base}age> "{20 + 10 * (n % 2) + draw.randrange(30)}" .',
+            f'{person} <{base}bio> "person {n} likes {words}"@en .',
+            f'{person} <{base}group> "{"ab"[n % 2]}" .',
+        ]
+        lines += [f"{person} <{base}knows> <{base}p{(n + 2 * draw.randrange(people)) % people}> ." for _ in range(8)]
+    (folder / "statements").mkdir(parents=True)
+    (folder / "statements" / "all.nt").write_text("\n".join(lines) + "\n")
+    target = {"node": f"{base}Person", "predicate": f"{base}group", "split_rate": [0.6, 0.2, 0.2]}
+    label = {"task_type": "classification", "targets": [target]}
+    configuration = {
+        "version": "v2.0",
+        "query_engine": "sparql",
+        "graph": {"rdfs": [{"file_name": "statements/all.nt", "label": label}]},
+        "warnings": [],
+    }
+    (folder / "training-data-configuration.json").write_text(json.dumps(configuration))
