@@ -32,6 +32,8 @@ MANY = range(200)
         (["TRUE", "false", "true"], "category", "true or false"),
         ([dt.date(2024, 1, 1), dt.date(2024, 1, 2)], "datetime", "dates"),
         (["2024-01-01", "2024-01-02T10:00"], "datetime", "text that is ISO 8601 dates throughout"),
+        (["01067", "10115", "01067"], "category", "text with 2 different values"),
+        (["0", "0.5", "-1", "10"], "numerical", "numbers from -1 to 10"),
         (["a", "b", "a"], "category", "text with 2 different values"),
         ([f"id{n}" for n in MANY], None, "has another value in every row, as an id has"),
         ([f"the words of {n}" for n in MANY], "text_tfidf", "text of 4 words on average"),

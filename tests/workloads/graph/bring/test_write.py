@@ -216,6 +216,11 @@ def test_the_configuration_may_be_changed_before_it_is_written(tmp_path: Path) -
     assert not (tmp_path / "other").exists()
 
 
+def test_an_export_without_anything_to_learn_is_told() -> None:
+    (warning,) = plan(tables({"item": (ITEMS, "id")})).warnings
+    assert warning.startswith("no column is to be learned, and there are no edges")
+
+
 def test_types_may_have_any_name(tmp_path: Path) -> None:
     names = ["a/b", "..", "x" * 300, "ü;%2F"]
     nodes = {name: (pl.DataFrame({"id": list(range(20))}), "id") for name in names}

@@ -287,6 +287,8 @@ def _warnings(
     for key, count in survey.edges.items():
         if not count:
             yield f"edges {'-'.join(key)!r}: there are none"
+    if target is None and sum(survey.edges.values()) < 2:
+        yield "no column is to be learned, and there are no edges to predict: a job will refuse this export"
     if target is not None and target.task == "classification":
         yield from _rare(survey.profiles[target.column], ".".join(target.column), rates)
 

@@ -14,6 +14,8 @@ MOST_DISTINCT = 1 << 20
 """Values that are told apart exactly, by hashes of 8 bytes; of more it is only known that there are more."""
 MOST_COUNTED = 1000
 """Values that are counted one by one, as the classes of a label are."""
+CODE = r"^\s*-?0\d"
+"""Text that begins with a zero, as postal codes do, is no number, or the zero would be lost."""
 VECTOR_SEPARATORS = (";", "|", ",", " ")
 
 
@@ -85,6 +87,10 @@ class Profile:
 
     def _look_at_numbers(self, cells: pl.Series) -> None:
         if self.is_list or not self.numbers:
+            return
+        if not self.dtype.is_numeric() and cells.str.contains(CODE).any():
+            self.numbers = False
+            self.vectors.clear()
             return
         try:
             numbers = parse_numbers(cells.fill_null(""))
