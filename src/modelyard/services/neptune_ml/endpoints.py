@@ -57,7 +57,9 @@ class Endpoints:
         name = run_name(request.get("id") or job.id, stamp(), "endpoint")
         id = check_id(request.get("id") or name)
         try:
-            return await self._backend.deployments.create(owner(call), KIND, id, name, request, _serving(job, name))
+            return await self._backend.deployments.create(
+                owner(call), KIND, id, name, request, self._serving(job, name)
+            )
         except AlreadyExists as taken:
             if taken.request != request:
                 reason = f"id: there is an endpoint {id!r} already; update it with update=true, or delete it"
@@ -68,7 +70,7 @@ class Endpoints:
         if not request.get("id"):
             raise Fault("MissingParameterException", "id: which endpoint is to be updated?")
         endpoint = self._endpoint(call, request["id"])
-        stage = _serving(job, endpoint.name)
+        stage = self._serving(job, endpoint.name)
         return await self._backend.deployments.update(owner(call), KIND, endpoint.id, request, stage)
 
     @quick
@@ -120,15 +122,18 @@ class Endpoints:
             return self._backend.completed(owner(call), TRAINING, "mlModelTrainingJobId", training)
         return self._backend.completed(owner(call), TRANSFORM, "mlModelTransformJobId", str(transform))
 
+    def _serving(self, job: Job, name: str) -> Stage:
+        spec = TaskSpec(
+            "modelyard.workloads.graph.inference.serve:run",
+            parameters={"text_models": {model.id: model.path for model in self._backend.text_models.all()}},
+            inputs={"model": artifacts(job)},
+            gentle=False,
+            workers="graph",
+        )
+        return Stage(name="serving", run=name, spec=spec)
+
 
 def _check_name(name: str | None, job: Job) -> None:
     """Faults if `modelName` is no name of a model, or that of a custom one where the job's is none."""
     if name and (name not in (*MODELS, KGE, custom.MODEL) or (name == custom.MODEL) != custom.is_custom(job)):
         raise Fault("InvalidParameterException", f"modelName: {name!r} is not what was trained")
-
-
-def _serving(job: Job, name: str) -> Stage:
-    inputs = {"model": artifacts(job)}
-    entry_point = "modelyard.workloads.graph.inference.serve:run"
-    spec = TaskSpec(entry_point, inputs=inputs, gentle=False, workers="graph")
-    return Stage(name="serving", run=name, spec=spec)

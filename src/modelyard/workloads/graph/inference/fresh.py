@@ -58,7 +58,8 @@ class Fresh:
     def _ask(self, message: Mapping[str, Any], tries: int = 2) -> dict[str, Any]:
         if self._worker is None:
             _log.info("a request brings a graph of its own: starting the worker that computes")
-            self._worker = self._context.fork(_ENTRY_POINT, {"model": str(self._folder)})
+            text_models = self._context.parameters.get("text_models", {})
+            self._worker = self._context.fork(_ENTRY_POINT, {"model": str(self._folder), "text_models": text_models})
         channel = self._worker.channel
         try:
             channel.send(**message)

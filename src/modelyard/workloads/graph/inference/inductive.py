@@ -65,8 +65,12 @@ def write_inductive(graph: Graph, checkpoint: Checkpoint, trained_on: TrainedOn,
 
 
 def work(channel: Channel, parameters: Mapping[str, Any]) -> None:
-    """A worker's entry point: answers until the task goes, or for idle minutes. parameters: `model`, a folder."""
-    inductive = Inductive(Path(parameters["model"]))
+    """A worker's entry point: answers until the task goes, or for idle minutes.
+
+    parameters: `model`, a folder, and `text_models`, folders by id.
+    """
+    texts = {id: Path(path) for id, path in parameters.get("text_models", {}).items()}
+    inductive = Inductive(Path(parameters["model"]), texts)
     while select.select([channel], [], [], IDLE_SECONDS)[0] and (message := channel.receive()) is not None:
         try:
             known, vectors, features = inductive.compute(**message)
@@ -79,7 +83,7 @@ def work(channel: Channel, parameters: Mapping[str, Any]) -> None:
 class Inductive:
     """A trained model over the processed graph that a transform was of."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, text_models: Mapping[str, Path] | None = None) -> None:
         # Polars, which this brings, is nothing that the parent from which workers fork may load.
         from modelyard.workloads.graph.inference.raw_values import RawValues
 
@@ -98,7 +102,7 @@ class Inductive:
         self._stored = StoredEdges(self._graph, self._checkpoint.relations)
         self._features = [self._graph.features(number) for number in range(len(self._graph.node_types))]
         self._edges = [self._graph.edges(number) for number in range(len(self._graph.edge_types))]
-        self._values = RawValues(here / "graph")
+        self._values = RawValues(here / "graph", text_models)
 
     def compute(
         self,

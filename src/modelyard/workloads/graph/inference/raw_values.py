@@ -17,12 +17,17 @@ from modelyard.workloads.graph.processing.encoders import Encoder, Matrix, from_
 from modelyard.workloads.graph.processing.encodings import FILE, Owner
 from modelyard.workloads.graph.processing.export import FeatureSpec
 from modelyard.workloads.graph.processing.features import BadCell, parse
+from modelyard.workloads.graph.processing.text import TextModels, TextVectors
 
 
 class RawValues:
-    """The encoders that lie in a processed graph's folder; none if the graph was not made by data processing."""
+    """The encoders that lie in a processed graph's folder; none if the graph was not made by data processing.
 
-    def __init__(self, folder: Path) -> None:
+    text_models: the folders of registered models of text, by id.
+    """
+
+    def __init__(self, folder: Path, text_models: Mapping[str, Path] | None = None) -> None:
+        self._texts = TextModels(text_models)
         self._encoders = _stored(folder / FILE)
 
     def check(self, owner: Owner, given: Mapping[str, Any], place: str) -> None:
@@ -50,13 +55,19 @@ class RawValues:
             raise BadRequest(f"{whose(0)}: this graph has no encoder of the feature {feature.name!r}")
         spec, encoder = self._encoders[owner, feature.name]
         cells = [
-            _cell(one.get(spec.name, one.get(spec.column)), spec.options.get("separator"), partial(whose, n))
+            _cell(
+                one.get(spec.name, one.get(spec.column)),
+                spec.options.get("separator", spec.options.get("set")),
+                partial(whose, n),
+            )
             for n, one in enumerate(given)
         ]
         try:
+            if isinstance(encoder, TextVectors) and any(cells):
+                encoder = self._texts.again(encoder, f"the feature {spec.name!r}")
             matrix = encoder.encode(parse(spec, pl.Series(cells, dtype=pl.String), encoder.dim))
         except InputError as error:
-            raise BadRequest(f"the feature {spec.name!r}: {error}") from None
+            raise BadRequest(str(error)) from None
         except BadCell as error:
             raise BadRequest(f"{whose(error.row)}: the feature {spec.name!r} {error.reason}") from None
         if matrix.shape[1] != feature.dim:
