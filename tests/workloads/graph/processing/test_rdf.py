@@ -300,6 +300,15 @@ def test_a_later_export_is_encoded_as_the_first_was(tmp_path: Path) -> None:
     assert ages[0] == pytest.approx((30 - 20) / 19)
 
 
+def test_later_nodes_without_a_class_join_the_earlier_ones_and_known_nodes_keep_their_type(tmp_path: Path) -> None:
+    first = town() + triple("p0", "owns", "cat") + triple("p1", "owns", "dog")
+    process(write(tmp_path / "in", first, targets=GROUP), tmp_path / "first")
+    more = first + triple("p2", "owns", "owl") + triple("cat", "a", "City")
+    later, _ = process(write(tmp_path / "more", more, targets=GROUP), tmp_path / "later", tmp_path / "first")
+    assert ids(later, RESOURCE) == [f"{X}{name}" for name in ("cat", "dog", "owl")]
+    assert len(edges(later)[PERSON, X + "owns", RESOURCE]) == 3
+
+
 def test_a_stop_is_heeded_and_leaves_nothing(tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
