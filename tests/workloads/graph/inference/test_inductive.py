@@ -293,7 +293,7 @@ def test_links_of_a_new_node_lead_to_known_ones(flow: Flow, tmp_path: Path, serv
     assert len({one["value"] for one in answer["predictions"]} - {"new"}) == 10
     for mode, item in (("predict_tail", {"headNodeId": "p3"}), ("predict_head", {"tailNodeId": "p3"})):
         asked |= {"mode": mode, "exclude_flag": "mask"}
-        fresh, stored = (_scores(_ask(before, graph, item, **asked)) for graph in ({}, None))
+        fresh, stored = _scores(_ask(before, {}, item, **asked)), _scores(_ask(before, None, item, **asked))
         assert fresh[0] == pytest.approx(stored[0], abs=1e-6)
 
 
