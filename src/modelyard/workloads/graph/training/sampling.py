@@ -65,6 +65,7 @@ class NeighbourSampler:
         self._rows = np.argsort(adjacency.row_node, kind="stable")
         counts = np.bincount(adjacency.row_node, minlength=self.num_nodes)
         self._node_begin = np.concatenate([[0], np.cumsum(counts)])
+        self._place = np.full(self.num_nodes, -1)  # of a node in the sample that is being drawn
         self._random = np.random.default_rng(seed)
 
     def sample(
@@ -75,7 +76,8 @@ class NeighbourSampler:
         fanout: one number a layer, the last for the seeds' own neighbours, as in DGL; `ALL` takes every one. hidden:
         `[3, n]`, edges (number of the edge type, source, destination) that carry no message in either direction.
         """
-        frontier = reached = np.unique(seeds)
+        frontier = _distinct(seeds)
+        reached = [frontier]
         rows: list[np.ndarray] = []
         counts: list[np.ndarray] = []
         entries: list[np.ndarray] = []
@@ -87,16 +89,21 @@ class NeighbourSampler:
             rows.append(frontier_rows)
             counts.append(count)
             entries.append(drawn)
-            frontier = np.setdiff1d(self._adjacency.col[drawn], reached)
-            reached = np.union1d(reached, frontier)
+            self._place[frontier] = 0
+            sources = self._adjacency.col[drawn]
+            frontier = _distinct(sources[self._place[sources] < 0])
+            reached.append(frontier)
         hops = np.repeat(np.arange(len(rows)), [len(one) for one in rows])
         all_rows, all_counts, all_entries = (np.concatenate([_NONE, *parts]) for parts in (rows, counts, entries))
-        tensors = self._tensors(reached, all_rows, all_counts, all_entries, features)
+        nodes = np.sort(np.concatenate(reached))
+        self._place[nodes] = np.arange(len(nodes))
+        tensors = self._tensors(nodes, all_rows, all_counts, all_entries, features)
+        self._place[nodes] = -1
         if len(fanout) > 1 and not self._every_node_has_a_row:
             hops = hops[np.argsort(all_rows)]
             inner = [self._part(tensors, hops <= most) for most in reversed(range(len(fanout) - 1))]
             tensors = replace(tensors, layers=(tensors, *inner))
-        return Sample(reached, tensors)
+        return Sample(nodes, tensors)
 
     def blocks(self, most_entries: int) -> list[np.ndarray]:
         """All nodes in runs of about as many entries (and of no more nodes than that)."""
@@ -146,7 +153,7 @@ class NeighbourSampler:
         rows, count = rows[order], count[order]
         degree = self._row_begin[rows + 1] - self._row_begin[rows]
         value = adjacency.value[entries] * np.repeat((degree / np.maximum(count, 1)).astype(np.float32), count)
-        row_node = np.searchsorted(nodes, adjacency.row_node[rows])
+        row_node = self._place[adjacency.row_node[rows]]
         sizes = np.diff(np.searchsorted(rows, adjacency.row_ptr))
         row = np.repeat(np.arange(len(rows)), count)
         if self._every_node_has_a_row:
@@ -155,7 +162,7 @@ class NeighbourSampler:
         own = torch.from_numpy(adjacency.own[nodes]).to(self._device)
         of_type = [nodes[slice(*begin[n : n + 2])] - self._offsets[n] for n in range(len(begin) - 1)]
         size = (len(row_node), len(nodes))
-        col = np.searchsorted(nodes, adjacency.col[entries])
+        col = self._place[adjacency.col[entries]]
         within = row - (np.cumsum(sizes) - sizes)[np.searchsorted(np.cumsum(sizes), row, "right")]
         return GraphTensors(
             num_nodes=tuple(len(one) for one in of_type),
@@ -209,6 +216,14 @@ def _choose(degree: np.ndarray, count: int, random: np.random.Generator) -> np.n
         taken = (chosen[:, :place] == drawn[:, None]).any(1)
         chosen[:, place] = np.where(taken, last, drawn)
     return chosen
+
+
+def _distinct(numbers: np.ndarray) -> np.ndarray:
+    """The different numbers, rising. NumPy's own hashes them first, which takes four times as long (2.4)."""
+    ordered = np.sort(numbers)
+    kept = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=kept[1:])
+    return ordered[kept]
 
 
 def _ranges(begin: np.ndarray, chosen: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
