@@ -187,4 +187,4 @@ def test_our_own_configuration_is_one_of_ours(request: pytest.FixtureRequest, tm
     assert space.evaluation["metric"] == {"cora": "acc", "umls": "mrr"}[name]
     defaults = {parameter.name: parameter.default for parameter in space.parameters}
     assert None not in defaults.values()
-    Hyperparameters.from_names(defaults)
+    Hyperparameters.from_names(defaults, space.model)
