@@ -7,8 +7,8 @@ are cached (`EdgeIndex`), which multiplies sparse matrices and is the fastest th
 
 Random graphs of three node types (one without features) and four edge types, ten edges a node, from 10^5 edges to
 10^7: `whole` is a step over the whole graph and a pass to predict, `sampled` an epoch over a hundredth as many targets
-as edges in batches of 1,024 with a fanout of [10, 15]. Linear growth is a constant time an edge; samples are judged from
-10^6 edges on, since of a smaller graph one batch sees everything.
+as edges in batches of 1,024 with a fanout of [10, 15]. Linear growth is a constant time an edge; samples are judged
+from 10^6 edges on, since of a smaller graph one batch sees everything.
 """
 
 import sys
