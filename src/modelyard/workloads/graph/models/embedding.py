@@ -44,7 +44,7 @@ class Embedding(nn.Module):
     hyperparameters: ClassVar[frozenset[str]] = frozenset(
         {
             "num-hidden", "num-epochs", "lr", "batch-size", "num-negs", "neg-share", "regularization-coef",
-            "enable-early-stop", "window-for-early-stop", "rel-part",
+            "enable-early-stop", "window-for-early-stop", "rel-part", "l2norm", "sparse-lr",
         }
     )  # fmt: skip
     """The hyperparameters that the model takes, by AWS's names; these are those that all of them take."""
@@ -132,10 +132,8 @@ def as_real(numbers: Tensor) -> Tensor:
     return torch.view_as_real(numbers).flatten(-2)
 
 
-def tiers(
-    graph: Graph, hidden: int, lr: float, *tuned: dict[str, Any], fixed: tuple[dict[str, Any], ...] = ()
-) -> Tiers:
-    """The tiers that embedding models share, with a model's own entries in tier 2 and among the fixed ones.
+def tiers(graph: Graph, hidden: int, lr: float, *tuned: dict[str, Any]) -> Tiers:
+    """The tiers that embedding models share, with a model's own entries in the first.
 
     They depend on the graph's size alone: a small graph takes every node as a negative and many epochs of small
     batches, a large one shared negatives.
@@ -146,11 +144,10 @@ def tiers(
         TIERS[0]: [
             entry("num-hidden", "int", hidden, range=[hidden // 2, hidden * 2], inc_strategy="power2"),
             entry("lr", "float", lr, range=[lr / 2, lr * 2], inc_strategy="log"),
-            *tuned[:1],
+            *tuned,
         ],
         TIERS[1]: [
             entry("num-epochs", "int", epochs, range=[epochs // 2, epochs * 2], inc_strategy="linear", inc_val=5),
-            *tuned[1:],
         ],
         TIERS[2]: [
             entry("batch-size", "int", 256 if small else 1024, range=[128, 512] if small else [512, 4096],
@@ -159,7 +156,6 @@ def tiers(
         FIXED: [
             entry("num-negs", "int", 0 if small else 1000),
             entry("neg-share", "bool", True),
-            *fixed,
             entry("enable-early-stop", "bool", True),
             entry("window-for-early-stop", "int", 10),
         ],

@@ -35,7 +35,7 @@ class RotatE(Embedding):
     @classmethod
     def search_space(cls, graph: Graph) -> Tiers:
         """See `embedding.tiers`."""
-        return tiers(graph, 128, 0.2, entry("gamma", "float", 9.0, range=[3.0, 12.0], inc_strategy="linear"))
+        return tiers(graph, 128, 0.2, entry("gamma", "float", 12.0, range=[6.0, 18.0], inc_strategy="linear"))
 
     def vectors(self) -> Tensor:
         """Unit complex numbers."""

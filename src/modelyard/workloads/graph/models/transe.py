@@ -5,8 +5,9 @@ Bordes, Usunier, Garcia-Durán, Weston, Yakhnenko: "Translating Embeddings for M
 
     score(h, r, t) = gamma - ||h + r - t||_2
 
-Its weakness is known: of several tails of one head it makes one point. Negatives weigh by their scores, as Sun et al.
-2019 train it too (see `rotate`).
+Its weakness is known: of several tails of one head it makes one point. It is trained by softmax like the models of
+products, which serves it better than the self-adversarial loss of `rotate` (0.727 and 0.698 on UMLS); there the margin
+gamma cancels out.
 """
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.models.embedding import Embedding, tiers
-from modelyard.workloads.graph.training.entries import Tiers, entry
+from modelyard.workloads.graph.training.entries import Tiers
 
 
 class TransE(Embedding):
@@ -32,7 +33,7 @@ class TransE(Embedding):
     @classmethod
     def search_space(cls, graph: Graph) -> Tiers:
         """See `embedding.tiers`."""
-        return tiers(graph, 128, 0.1, entry("gamma", "float", 9.0, range=[3.0, 12.0], inc_strategy="linear"))
+        return tiers(graph, 128, 0.1)
 
     def vectors(self) -> Tensor:
         """The steps themselves."""
