@@ -9,9 +9,9 @@ Each side runs in a process of its own.
 """
 
 import multiprocessing
-import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,8 +49,9 @@ def ours(data: Data, goal: float, seed: int) -> dict[str, float]:
 
 
 def memory() -> float:
-    """The most that this process had, GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    """The most that this process had, GB; `getrusage` would count what its parent had when it was forked."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024**2
 
 
 def alone(work: Any, *arguments: Any) -> dict[str, float]:
