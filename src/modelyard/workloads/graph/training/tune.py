@@ -6,6 +6,7 @@ found lies in `state/trials/<n>.json`, so a later attempt goes on where this one
 
 import json
 import logging
+import math
 import selectors
 import shutil
 import time
@@ -178,9 +179,14 @@ class Search:
             self._study.add_trial(
                 optuna.trial.create_trial(params=parameters, distributions=distributions, value=trial["value"])
             )
-        first = [max(known, key=lambda one: self._sign * one[0]["value"])[1]] if known else []
+        first = [max(known, key=lambda one: self._rank_before(one[0]))[1]] if known else []
         tried = {trial["model"] for trial, _ in known}
         return first + [self._proposals.defaults(model) for model in self._proposals.models if model not in tried]
+
+    def _rank_before(self, trial: Mapping[str, Any]) -> tuple[float, float]:
+        """By which an earlier job chose its best trial: the metric, then the validation loss."""
+        losses = [one["valid_loss"] for one in trial.get("scores", ()) if one["value"] == trial["value"]]
+        return self._sign * trial["value"], -min(losses, default=math.inf)
 
     def _earlier(self) -> list[dict[str, Any]]:
         folder = self._context.inputs.get("previous")
