@@ -102,15 +102,14 @@ class User:
 
     def train(self, trials: int = 6, epochs: int = 300) -> None:
         """Starts a search whose trials take about a second each."""
-        job = self.processing()
-        file = self.server.object(job["processingJob"]["outputLocation"]) / "model-hpo-configuration.json"
-        search = json.loads(file.read_text())
+        output = self.server.object(self.processing()["processingJob"]["outputLocation"])
+        search = json.loads((output / "hpo-configuration-templates" / "rgcn.json").read_text())
         model = search["models"][0]
         fixed = {"num-epochs": ("int", epochs), "enable-early-stop": ("bool", False)}
         for tier in ("1-tier-param", "2-tier-param", "3-tier-param", "fixed-param"):
             model[tier] = [entry for entry in model[tier] if entry["param"] not in fixed]
         model["fixed-param"] += [{"param": p, "type": kind, "default": value} for p, (kind, value) in fixed.items()]
-        file.write_text(json.dumps(search))
+        (output / "model-hpo-configuration.json").write_text(json.dumps(search))
         self.neptune.start_ml_model_training_job(
             id="job",
             dataProcessingJobId="job",
