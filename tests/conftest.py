@@ -28,11 +28,12 @@ def data(tmp_path: Path) -> Iterator[Path]:
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> object:
-    """Polls until the condition holds, and returns what it gave; fails at the deadline."""
-    deadline = time.monotonic() + seconds
+    """Polls, ever less often, until the condition holds, and returns what it gave; fails at the deadline."""
+    deadline, pause = time.monotonic() + seconds, 0.01
     while not (value := condition()):
         assert time.monotonic() < deadline, f"did not happen within {seconds} s"
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(0.1, 1.1 * pause)  # what is waited for should have the processor
     return value
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,7 @@ class Server:
         kill_all_of(self.folder)
 
     def client(self, service: str = "neptunedata", account: str = "111122223333") -> Any:
-        session = boto3.session.Session(aws_access_key_id=account, aws_secret_access_key="x", region_name="us-east-1")
-        return session.client(service, endpoint_url=self.url, config=Config(retries={"total_max_attempts": 2}))
+        return _client(self.url, service, account)
 
     def object(self, uri: str) -> Path:
         return self.folder / "objects" / uri.removeprefix("s3://")
@@ -85,6 +85,13 @@ class Server:
         process = Process.read(self.folder / "residents" / "graph" / "process.json")
         assert process is not None
         return process
+
+
+@cache
+def _client(url: str, service: str, account: str) -> Any:
+    """Made once: to make one takes as much processor time as many requests, and tests that wait ask often."""
+    session = boto3.session.Session(aws_access_key_id=account, aws_secret_access_key="x", region_name="us-east-1")
+    return session.client(service, endpoint_url=url, config=Config(retries={"total_max_attempts": 2}))
 
 
 class User:
