@@ -36,12 +36,6 @@ data_dir = setting(
 
 def asks_server(command: Command) -> Command:
     """Gives a command a client of the server, which its options tell where to find and as whom to ask."""
-    options = (
-        setting("--endpoint-url", help="The server's address; without it, that of the data folder's server."),
-        data_dir,
-        setting("--account", default="000000000000", callback=_account, help="Twelve digits."),
-        setting("--region", default="us-east-1"),
-    )
 
     @functools.wraps(command)
     def asking(endpoint_url: str | None, data_dir: Path, account: str, region: str, **others: Any) -> Any:
@@ -53,7 +47,18 @@ def asks_server(command: Command) -> Command:
         operator = (account, server["operator"], None) if "operator" in server else None
         return command(Client(server["url"], account, region, operator), **others)
 
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), asking)  # type: ignore[return-value]
+    return _with_server(asking, "The server's address; without it, that of the data folder's server.")  # type: ignore[return-value]
+
+
+def _with_server(command: Callable[..., Any], address: str) -> Callable[..., Any]:
+    """Gives a command the options that say which server is meant, and as whom to ask it."""
+    options = (
+        setting("--endpoint-url", help=address),
+        data_dir,
+        setting("--account", default="000000000000", callback=_account, help="Twelve digits."),
+        setting("--region", default="us-east-1"),
+    )
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
 def one_job(command: Command) -> Command:
@@ -142,8 +147,11 @@ def serve(host: str, allow_remote: bool, **settings: Any) -> None:
 def _import_botocore_alone() -> None:
     """Without AWS's library in C, which it loads where it finds it, for signatures that a server does not make.
 
-    That would be a tenth of the server's start. None in the place of a module says that there is none.
+    That would be a tenth of the server's start. None in the place of a module says that there is none. Where the
+    library is loaded already nothing is won, and a second copy of it would not know the objects of the first.
     """
+    if "awscrt.auth" in sys.modules:
+        return
     sys.modules["awscrt.auth"] = None  # type: ignore[assignment]
     import botocore.compat  # noqa: F401
 
@@ -411,12 +419,6 @@ def graph() -> None:
 
 def at_place(command: Command) -> Command:
     """Gives a command the server that an s3:// address means, and as whom to ask it."""
-    options = (
-        setting("--endpoint-url", help="The server of s3:// addresses; without it, that of the data folder."),
-        data_dir,
-        setting("--account", default="000000000000", callback=_account, help="Twelve digits."),
-        setting("--region", default="us-east-1"),
-    )
 
     @functools.wraps(command)
     def placed(endpoint_url: str | None, data_dir: Path, account: str, region: str, **others: Any) -> Any:
@@ -424,7 +426,7 @@ def at_place(command: Command) -> Command:
         url = endpoint_url or (_server(data_dir)["url"] if place.startswith("s3://") else None)
         return command({"endpoint_url": url, "account": account, "region": region}, **others)
 
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), placed)  # type: ignore[return-value]
+    return _with_server(placed, "The server of s3:// addresses; without it, that of the data folder.")  # type: ignore[return-value]
 
 
 @graph.command("export")

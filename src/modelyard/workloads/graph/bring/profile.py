@@ -1,6 +1,5 @@
 """What the values of a column are like: counted piece by piece, in a few megabytes however many rows there are."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +7,14 @@ import polars as pl
 
 from modelyard.workloads.graph.bring.cells import SEPARATORS, elements, inner, is_list, text
 from modelyard.workloads.graph.bring.ids import Hashes
-from modelyard.workloads.graph.processing.features import LARGEST, BadCell, parse_dates, parse_numbers, parse_vectors
+from modelyard.workloads.graph.processing.features import (
+    LARGEST,
+    BadCell,
+    can_be_read,
+    parse_dates,
+    parse_numbers,
+    parse_vectors,
+)
 
 MOST_DISTINCT = 1 << 20
 """Values that are told apart exactly, by hashes of 8 bytes; of more it is only known that there are more."""
@@ -133,8 +139,10 @@ class Profile:
 
     def _look_at_text(self, values: pl.Series) -> None:
         if self.is_list and self.numbers:
-            self.numbers = _can(parse_numbers, values)
-        self.dates = self.dates and not self.is_list and not self.dtype.is_numeric() and _can(parse_dates, values)
+            self.numbers = can_be_read(parse_numbers, values)
+        self.dates = (
+            self.dates and not self.is_list and not self.dtype.is_numeric() and can_be_read(parse_dates, values)
+        )
         self.booleans = self.booleans and bool(values.str.to_lowercase().is_in(["true", "false"]).all())
         if self.numbers or self.dates or self.booleans:
             return
@@ -166,11 +174,3 @@ class Profile:
             self.counts[value] = self.counts.get(value, 0) + count
         if len(self.counts) > MOST_COUNTED:
             self.counts = None
-
-
-def _can(parser: Callable[[pl.Series], object], values: pl.Series) -> bool:
-    try:
-        parser(values)
-    except BadCell:
-        return False
-    return True

@@ -33,15 +33,13 @@ from modelyard.workloads.graph.custom.results import check_task
 from modelyard.workloads.graph.custom.script import DISK, Room, Sandbox, Script, memory
 from modelyard.workloads.graph.data import Graph, read_graph
 from modelyard.workloads.graph.training.suggestions import as_suggested, as_value, distribution
-from modelyard.workloads.graph.training.tune import sampler
+from modelyard.workloads.graph.training.tune import earlier_trials, sampler, seed_of
 
 DETAILS = "tuning_job_details.json"
 METRICS = "eval_metrics_info.json"
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
 _REPORT_SECONDS = 1.0
-_SEEDS = 100_003
-_SEED_LIMIT = 1 << 32
 _MOST_VALUES = 1000
 _STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
 _RESERVED = {"self", "step", "time", "total", "trial", "phase", "state", "best"}
@@ -231,25 +229,14 @@ class Search:
 
         None where neither lies in the search space.
         """
-        earlier = [
-            (found, trial["value"]) for trial in self._earlier() if (found := self._suggested(trial)) is not None
-        ]
+        trials = earlier_trials(self._context)
+        earlier = [(found, trial["value"]) for trial in trials if (found := self._suggested(trial)) is not None]
         for found, value in earlier:
             distributions = {one.name: distribution(one) for one in self._tuned}
             self._study.add_trial(optuna.trial.create_trial(params=found, distributions=distributions, value=value))
         defaults = {one.name: as_suggested(one, one.default) for one in self._tuned}
         first = max(earlier, key=lambda pair: self._objective.sign * pair[1])[0] if earlier else defaults
         return first if self._tuned and all(value is not None for value in first.values()) else None
-
-    def _earlier(self) -> list[dict[str, Any]]:
-        folder = self._context.inputs.get("previous")
-        if folder is None:
-            return []
-        try:
-            trials = json.loads((folder / "trials.json").read_text())
-        except OSError as error:
-            raise InputError(f"the earlier training job has no trials.json to go on from: {error.strerror}") from None
-        return [trial for trial in trials if trial["state"] == "complete"]
 
     def _suggested(self, trial: Mapping[str, Any]) -> dict[str, Any] | None:
         """An earlier trial's tuned values, as Optuna would know them; None if the search space has no place for one."""
@@ -260,8 +247,7 @@ class Search:
         """Asks for a setting and runs the script with it."""
         if number == 0 and first is not None:
             self._study.enqueue_trial(dict(first))
-        seed = int(self._context.parameters.get("seed", 0))
-        self._study.sampler = sampler((seed * _SEEDS + number) % _SEED_LIMIT)
+        self._study.sampler = sampler(seed_of(int(self._context.parameters.get("seed", 0)), number))
         asked = self._study.ask({one.name: distribution(one) for one in self._tuned})
         tuned = {one.name: as_value(one, asked.params[one.name]) for one in self._tuned}
         hyperparameters = {**self._configuration.space.constant(self._total), **tuned}

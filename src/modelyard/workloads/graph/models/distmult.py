@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from modelyard.workloads.graph.data import Graph
-from modelyard.workloads.graph.models.embedding import Embedding, tiers
-from modelyard.workloads.graph.training.entries import Tiers, entry
+from modelyard.workloads.graph.models.embedding import Embedding, product_tiers
+from modelyard.workloads.graph.training.entries import Tiers
 
 
 class DistMult(Embedding):
@@ -28,10 +28,8 @@ class DistMult(Embedding):
 
     @classmethod
     def search_space(cls, graph: Graph) -> Tiers:
-        """Adagrad's rate is around 0.1, as Lacroix et al. 2018 train it; see `embedding.tiers`."""
-        return tiers(
-            graph, 128, 0.1, entry("regularization-coef", "float", 1e-2, range=[1e-3, 3e-2], inc_strategy="log")
-        )
+        """See `embedding.product_tiers`."""
+        return product_tiers(graph)
 
     def vectors(self) -> Tensor:
         """The relation vectors themselves."""

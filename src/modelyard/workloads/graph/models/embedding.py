@@ -162,6 +162,12 @@ def tiers(graph: Graph, hidden: int, lr: float, *tuned: dict[str, Any]) -> Tiers
     }  # fmt: skip
 
 
+def product_tiers(graph: Graph) -> Tiers:
+    """The tiers of models that score by a product: Adagrad's rate is around 0.1, as Lacroix et al. 2018 train them."""
+    cubes = entry("regularization-coef", "float", 1e-2, range=[1e-3, 3e-2], inc_strategy="log")
+    return tiers(graph, 128, 0.1, cubes)
+
+
 def fits_whole(graph: Graph) -> bool:
     """Whether the scores of all nodes for all questions of an epoch are few enough to take every node as a negative."""
     edges = sum(one.num_edges for one in graph.edge_types)

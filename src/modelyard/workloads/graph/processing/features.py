@@ -205,10 +205,10 @@ def infer(spec: FeatureSpec, cells: pl.Series) -> FeatureSpec:
     if separator is not None:
         return _infer_many(spec, cells, values, separator)
     distinct = values.n_unique()
-    if _can(parse_numbers, values):
+    if can_be_read(parse_numbers, values):
         few = distinct < 0.1 * len(values) and distinct < MAX_CATEGORIES
         return _as(spec, "category") if few else _as_numerical(spec)
-    if _can(parse_dates, values):
+    if can_be_read(parse_dates, values):
         return _as(spec, "datetime", "imputer")
     if values.str.to_lowercase().is_in(["true", "false"]).all():
         return _as(spec, "category")
@@ -233,7 +233,8 @@ def _refuse_missing(numbers: np.ndarray) -> None:
         raise BadCell(int(rows[0]), "has no value, and the feature has no imputer (mean, median or most-frequent)")
 
 
-def _can(parser: Callable[[pl.Series], object], values: pl.Series) -> bool:
+def can_be_read(parser: Callable[[pl.Series], object], values: pl.Series) -> bool:
+    """Whether a parser takes all values."""
     try:
         parser(values)
     except BadCell:
@@ -261,7 +262,7 @@ def _means(rows: pl.Series, sets: pl.Series) -> pl.Series:
 
 
 def _infer_many(spec: FeatureSpec, cells: pl.Series, values: pl.Series, separator: str) -> FeatureSpec:
-    if _can(lambda text: parse_vectors(text, separator), values):
+    if can_be_read(lambda text: parse_vectors(text, separator), values):
         numerical = _as_numerical(spec)
         return replace(numerical, options={**numerical.options, "separator": separator})
     return replace(spec, type="category", options={"separator": separator})

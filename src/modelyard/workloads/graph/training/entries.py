@@ -37,27 +37,12 @@ _DEPTH = entry("num-layer", "int", 2, range=[1, 3], inc_strategy="linear", inc_v
 
 def node_tiers(graph: Graph) -> Tiers:
     """The tiers of a node task."""
-    arrays = graph.labels()
     dropout = 0.7 if any(relation.self_loops for relation in decide_relations(graph)) else 0.5
-    return {
-        TIERS[0]: [
-            entry("num-hidden", "int", 32, range=[16, 64], inc_strategy="power2"),
-            entry("num-epochs", "int", 200, range=[100, 200], inc_strategy="linear", inc_val=50),
-            entry("lr", "float", 0.01, range=[0.005, 0.02], inc_strategy="log"),
-        ],
-        TIERS[1]: [
-            entry("dropout", "float", dropout, range=[0.2, 0.8], inc_strategy="linear"),
-            entry("layer-norm", "bool", False),
-        ],
-        TIERS[2]: [_batch_size(int((arrays["split"] == TRAIN).sum())), _DEPTH],
-        FIXED: [
-            entry("concat-node-embed", "bool", False),
-            entry("use-self-loop", "bool", True),
-            entry("l2norm", "float", 1e-3),
-            entry("enable-early-stop", "bool", True),
-            entry("window-for-early-stop", "int", 80),
-        ],
-    }
+    return _property_tiers(
+        graph,
+        entry("num-hidden", "int", 32, range=[16, 64], inc_strategy="power2"),
+        entry("dropout", "float", dropout, range=[0.2, 0.8], inc_strategy="linear"),
+    )
 
 
 def link_tiers(graph: Graph) -> Tiers:
@@ -94,18 +79,23 @@ def link_tiers(graph: Graph) -> Tiers:
 
 def edge_tiers(graph: Graph) -> Tiers:
     """The tiers of an edge task."""
-    targets = int((graph.labels()["split"] == TRAIN).sum())
+    return _property_tiers(
+        graph,
+        entry("num-hidden", "int", 64, range=[32, 128], inc_strategy="power2"),
+        entry("dropout", "float", 0.2, range=[0.0, 0.5], inc_strategy="linear"),
+    )
+
+
+def _property_tiers(graph: Graph, hidden: dict[str, Any], dropout: dict[str, Any]) -> Tiers:
+    """What the properties of nodes and those of edges are both learned with."""
     return {
         TIERS[0]: [
-            entry("num-hidden", "int", 64, range=[32, 128], inc_strategy="power2"),
+            hidden,
             entry("num-epochs", "int", 200, range=[100, 200], inc_strategy="linear", inc_val=50),
             entry("lr", "float", 0.01, range=[0.005, 0.02], inc_strategy="log"),
         ],
-        TIERS[1]: [
-            entry("dropout", "float", 0.2, range=[0.0, 0.5], inc_strategy="linear"),
-            entry("layer-norm", "bool", False),
-        ],
-        TIERS[2]: [_batch_size(targets), _DEPTH],
+        TIERS[1]: [dropout, entry("layer-norm", "bool", False)],
+        TIERS[2]: [_batch_size(int((graph.labels()["split"] == TRAIN).sum())), _DEPTH],
         FIXED: [
             entry("concat-node-embed", "bool", False),
             entry("use-self-loop", "bool", True),

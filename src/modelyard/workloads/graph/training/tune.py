@@ -172,7 +172,8 @@ class Search:
 
         That is the earlier job's best setting, then the defaults of every model that it did not try.
         """
-        drawn = [(trial, self._proposals.drawn(trial["model"], trial["hyperparameters"])) for trial in self._earlier()]
+        earlier = [{"model": "rgcn", **trial} for trial in earlier_trials(self._context)]
+        drawn = [(trial, self._proposals.drawn(trial["model"], trial["hyperparameters"])) for trial in earlier]
         known = [(trial, parameters) for trial, parameters in drawn if parameters is not None]
         for trial, parameters in known:
             distributions = self._proposals.distributions(trial["model"])
@@ -188,16 +189,6 @@ class Search:
         losses = [one["valid_loss"] for one in trial.get("scores", ()) if one["value"] == trial["value"]]
         return self._sign * trial["value"], -min(losses, default=math.inf)
 
-    def _earlier(self) -> list[dict[str, Any]]:
-        folder = self._context.inputs.get("previous")
-        if folder is None:
-            return []
-        try:
-            trials = json.loads((folder / "trials.json").read_text())
-        except OSError as error:
-            raise InputError(f"the earlier training job has no trials.json to go on from: {error.strerror}") from None
-        return [{"model": "rgcn", **trial} for trial in trials if trial["state"] == "complete"]
-
     def _start(self, number: int, first: Sequence[Mapping[str, Any]], selector: selectors.BaseSelector) -> None:
         """Asks for a setting and has a worker try it.
 
@@ -206,7 +197,7 @@ class Search:
         """
         if number < len(first):
             self._study.enqueue_trial(dict(first[number]))
-        seed = (self._seed * _SEEDS + number) % _SEED_LIMIT
+        seed = seed_of(self._seed, number)
         self._study.sampler = sampler(seed, len(self._proposals.models))
         asked = self._study.ask()
         model, tuned = self._proposals.draw(asked)
@@ -362,6 +353,23 @@ class Running:
     worker: Worker
     since: float
     told_to_end: bool = False
+
+
+def earlier_trials(context: Context) -> list[dict[str, Any]]:
+    """The completed trials of the earlier job `previous`, as its `trials.json` has them; none without such a job."""
+    folder = context.inputs.get("previous")
+    if folder is None:
+        return []
+    try:
+        trials = json.loads((folder / "trials.json").read_text())
+    except OSError as error:
+        raise InputError(f"the earlier training job has no trials.json to go on from: {error.strerror}") from None
+    return [trial for trial in trials if trial["state"] == "complete"]
+
+
+def seed_of(search_seed: int, number: int) -> int:
+    """The seed of a trial, and of what is proposed for it."""
+    return (search_seed * _SEEDS + number) % _SEED_LIMIT
 
 
 def sampler(seed: int, num_models: int = 1) -> optuna.samplers.BaseSampler:
