@@ -35,6 +35,7 @@ class Made:
     split: np.ndarray | None = None
     edge_split: Mapping[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
     edge_features: Mapping[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
+    edge_labels: np.ndarray | None = None
 
     def write(self, folder: Path) -> Graph:
         node_types = []
@@ -50,6 +51,8 @@ class Made:
             arrays = {"edge_index": np.ascontiguousarray(edges, dtype=np.int64)}
             if key in self.edge_split:
                 arrays["split"] = self.edge_split[key].astype(np.uint8)
+            if self.edge_labels is not None and key == self.task.edge_type:
+                arrays["labels"] = self.edge_labels
             described = ()
             if (block := self.edge_features.get(key)) is not None:
                 arrays["features"] = np.ascontiguousarray(block, dtype=np.float32)

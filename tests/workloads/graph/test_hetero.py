@@ -4,11 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file, save_file
-from torch_geometric.transforms import ToUndirected
+from torch_geometric.transforms import RandomLinkSplit, ToUndirected
 
 from modelyard.workloads.graph.data import Graph, Task
-from modelyard.workloads.graph.hetero import load_graph, load_info, message_edges
+from modelyard.workloads.graph.hetero import load_graph, load_info, message_edges, split_edges
 
 KNOWS, BUYS = ("person", "knows", "person"), ("person", "buys", "good")
 
@@ -76,19 +75,76 @@ def test_held_out_edges_pass_no_messages_either_way(links: Graph) -> None:
 
 def test_edge_labels_and_features_are_the_edge_types_own(made: Any, tmp_path: Path) -> None:
     key = ("a", "x", "a")
-    task = Task("edge_class", property="kind", classes=("p", "q"), edge_type=key)
-    graph = made(task, {"a": 2}, {key: np.array([[0, 1], [1, 0]])}, edge_split={key: np.array([1, 2])}).write(
-        tmp_path / "graph"
-    )
-    file = graph.folder / "edges" / "0.safetensors"
-    more = {"labels": np.array([1, 0]), "features": np.ones((2, 3), np.float32)}
-    save_file({**load_file(file), **more}, file)
+    graph = made(
+        task=Task("edge_class", property="kind", classes=("p", "q"), edge_type=key),
+        nodes={"a": 2},
+        edges={key: np.array([[0, 1], [1, 0]])},
+        edge_split={key: np.array([1, 2])},
+        edge_features={key: np.ones((2, 3))},
+        edge_labels=np.array([1, 0]),
+    ).write(tmp_path / "graph")
     data = load_graph(graph.folder)
 
     assert data[key].y.tolist() == [1, 0]
     assert data[key].edge_attr.shape == (2, 3)
     assert "y" not in data["a", "rev_x", "a"]
     assert load_info(graph.folder).target_etype == key
+    assert load_info(graph.folder).columns(key) == {"feature0": range(3)}
+
+
+class TestSplitEdges:
+    RATED = ("person", "rated", "film")
+
+    @pytest.fixture
+    def rated(self, made: Any, tmp_path: Path) -> Graph:
+        """Five ratings of three people, the last without a label, and one friendship."""
+        graph: Graph = made(
+            task=Task("edge_class", property="verdict", classes=("bad", "good"), edge_type=self.RATED),
+            nodes={"person": 3, "film": 2},
+            edges={
+                ("person", "knows", "person"): np.array([[0], [1]]),
+                self.RATED: np.array([[0, 1, 2, 0, 1], [0, 1, 0, 1, 0]]),
+            },
+            edge_split={self.RATED: np.array([1, 2, 3, 1, 0])},
+            edge_features={self.RATED: np.arange(10).reshape(5, 2)},
+            edge_labels=np.array([0, 1, 1, 0, -1]),
+        ).write(tmp_path / "rated")
+        return graph
+
+    def test_each_part_has_its_edges_their_labels_and_their_features(self, rated: Graph) -> None:
+        parts = split_edges(load_graph(rated.folder), load_info(rated.folder))
+        stores = [part[self.RATED] for part in parts]
+
+        assert [store.edge_label_index.tolist() for store in stores] == [[[0, 0], [0, 1]], [[1], [1]], [[2], [0]]]
+        assert [store.edge_label.tolist() for store in stores] == [[0, 0], [1], [1]]
+        assert [store.edge_label_attr.tolist() for store in stores] == [[[0, 1], [6, 7]], [[2, 3]], [[4, 5]]]
+
+    def test_only_edges_of_the_training_and_without_a_label_pass_messages(self, rated: Graph) -> None:
+        data = load_graph(rated.folder)
+        for part in split_edges(data, load_info(rated.folder)):
+            assert part[self.RATED].edge_index.tolist() == [[0, 0, 1], [0, 1, 0]]
+            assert part["film", "rev_rated", "person"].edge_index.tolist() == [[0, 1, 0], [0, 0, 1]]
+            assert part["film", "rev_rated", "person"].edge_attr[:, 0].tolist() == [0, 6, 8]
+            assert "edge_label" not in part["film", "rev_rated", "person"]
+            assert part["person", "knows", "person"].num_edges == 1
+            assert part.validate()
+        assert data[self.RATED].num_edges == 5
+
+    def test_attributes_have_the_names_that_pyg_gives_them(self, rated: Graph) -> None:
+        data, back = load_graph(rated.folder), ("film", "rev_rated", "person")
+        ours, *_ = split_edges(data, load_info(rated.folder))
+        for name in ("y", "train_mask", "valid_mask", "test_mask"):
+            for key in {self.RATED, back} & {key for key in data.edge_types if name in data[key]}:
+                del data[key][name]
+        theirs, *_ = RandomLinkSplit(1, 1, edge_types=self.RATED, rev_edge_types=back, neg_sampling_ratio=0.0)(data)
+
+        assert set(ours[self.RATED].keys()) == {*theirs[self.RATED].keys(), "edge_label_attr"}
+        assert set(ours[back].keys()) == set(theirs[back].keys())
+
+    def test_links_that_are_there_have_the_label_one(self, links: Graph) -> None:
+        _, valid, _ = split_edges(load_graph(links.folder), load_info(links.folder))
+        assert valid["person", "likes", "person"].edge_label.tolist() == [1.0]
+        assert valid["person", "likes", "person"].edge_label_index.tolist() == [[1], [2]]
 
 
 def test_the_info_says_what_numbers_stand_for(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ Arrays are mapped into memory, so that trials side by side share them.
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +51,12 @@ class GraphInfo:
         ids: list[str] = pl.read_parquet(self.graph.ids_path(self.graph.node_type_index(node_type)))["id"].to_list()
         return ids
 
-    def columns(self, node_type: str) -> dict[str, range]:
-        """The columns of `x` that each feature of a node type takes."""
-        found, start = {}, 0
-        for feature in self.graph.node_types[self.graph.node_type_index(node_type)].features:
+    def columns(self, kind: str | EdgeKey) -> dict[str, range]:
+        """The columns that each feature takes of a node type's `x`, or of an edge type's `edge_attr`."""
+        graph, found, start = self.graph, {}, 0
+        types = graph.node_types if isinstance(kind, str) else graph.edge_types
+        number = graph.node_type_index(kind) if isinstance(kind, str) else graph.edge_type_index(kind)
+        for feature in types[number].features:
             found[feature.name] = range(start, start + feature.dim)
             start += feature.dim
         return found
@@ -118,6 +121,40 @@ def message_edges(data: HeteroData) -> dict[EdgeKey, Tensor]:
         key: store.edge_index[:, ~(store.valid_mask | store.test_mask)] if "valid_mask" in store else store.edge_index
         for key, store in zip(data.edge_types, data.edge_stores, strict=True)
     }
+
+
+def split_edges(data: HeteroData, info: GraphInfo) -> tuple[HeteroData, HeteroData, HeteroData]:
+    """The graph for training, for validation and for the test of link prediction and edge tasks.
+
+    Each is as PyG's `RandomLinkSplit` gives it, hence fit for `LinkNeighborLoader`, but for negative samples: there are
+    none. In all three, edges kept for validation and test pass no messages: `edge_index` and `edge_attr`, of reverse
+    edge types too, are without them. The edge types that the task is about have, of the part's edges,
+
+    - `edge_label_index`: int64 `[2, n]`;
+    - `edge_label`: their `y`; of link prediction ones, float32 `[n]`;
+    - `edge_label_attr`: their features, float32 `[n, columns]`, where they have any.
+    """
+    train, valid, test = (_part(data, info.targets, mask) for mask in MASKS)
+    return train, valid, test
+
+
+def _part(data: HeteroData, targets: Sequence[EdgeKey], mask: str) -> HeteroData:
+    part = copy(data)
+    for key, store in zip(part.edge_types, part.edge_stores, strict=True):
+        if "valid_mask" not in store:
+            continue
+        own, passing = store[mask], ~(store.valid_mask | store.test_mask)
+        if key in targets:
+            store.edge_label_index = store.edge_index[:, own]
+            store.edge_label = store.y[own] if "y" in store else torch.ones(int(own.sum()))
+            if "edge_attr" in store:
+                store.edge_label_attr = store.edge_attr[own]
+        store.edge_index = store.edge_index[:, passing]
+        if "edge_attr" in store:
+            store.edge_attr = store.edge_attr[passing]
+        for name in {"y", *MASKS} & set(store.keys()):
+            del store[name]
+    return part
 
 
 def _folder(given: str | os.PathLike[str] | None) -> Path:
