@@ -70,6 +70,12 @@ class TestNumerical:
     def test_a_column_far_from_zero_is_scaled_exactly(self) -> None:
         close(encode("numerical", ["1600000000001", "1600000000003", "1600000000002"]), [[0], [1], [0.5]])
 
+    @pytest.mark.parametrize("options", [{}, {"separator": ";"}])
+    def test_the_largest_number_of_32_bits_in_its_usual_digits(self, options: dict[str, Any]) -> None:
+        largest = np.finfo(np.float32).max
+        matrix = encode("numerical", ["3.4028235e38", "-3.4028235e+38", "1"], norm="none", **options)
+        assert matrix[:, 0].tolist() == [largest, -largest, 1]
+
     @pytest.mark.parametrize(
         ("cells", "options", "row", "reason"),
         [
@@ -77,6 +83,7 @@ class TestNumerical:
             (["1", "1,5"], {}, 1, "is not a number"),
             (["1", "2", "inf"], {}, 2, "is not a finite number that 32 bits can hold"),
             (["-1e39"], {}, 0, "is not a finite number that 32 bits can hold"),
+            (["3.4028236e38"], {}, 0, "is not a finite number that 32 bits can hold"),
             (["1", ""], {}, 1, "has no value, and the feature has no imputer"),
             (["", ""], {"separator": ";"}, 0, "has no value, and the feature has no imputer"),
             (["1;2", "", "3"], {"separator": ";", "imputer": "mean"}, 2, "has 1 values where the others have 2"),

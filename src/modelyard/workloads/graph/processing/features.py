@@ -31,7 +31,8 @@ from modelyard.workloads.graph.processing.export import FeatureSpec
 MAX_CATEGORIES = 100
 MAX_TEXT_DIM = 100
 VECTOR_BYTES = 8 << 20
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.nextafter(2.0**128 - 2.0**103, 0))
+"""The largest number that does not become infinite when it is rounded to 32 bits."""
 
 DATE_FORMATS = (
     ("", "%Y-%m-%dT%H:%M:%S%.f"),
