@@ -1,18 +1,20 @@
-"""A search of 32 trials, 2 at once, beside the same search in one serial script, and that on plain PyTorch Geometric.
+"""A search of 32 trials, 2 at once, beside the very same trials in one serial script, and those on PyTorch Geometric.
 
-All three propose with the same sampler, give up weak trials with the same pruner, stop early by the same rule, and
-search the ranges that processing wrote, on Cora. Everything from the first proposal to the last result counts; imports
-do not (a task finds them in memory). Each round has a seed of its own.
+The search proposes, prunes, keeps what a kill would lose, and tests its best model; the scripts repeat its trials on
+Cora one after the other, each with its settings, its seed and as many epochs as it had. Searches of their own would
+propose and prune otherwise, and be more or less work by a fifth. Everything from the first proposal to the last result
+counts; imports do not (a task finds them in memory). Each round has a seed of its own.
 """
 
+import json
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import optuna
 import torch
 from graph_plain import MergedGCN
 from graph_step import Cora
@@ -21,44 +23,51 @@ from rounds import Bar, Report, main
 from torch.nn import functional
 
 from modelyard.workloads.graph.data import TRAIN, VALID, read_graph
-from modelyard.workloads.graph.training.evaluation import EarlyStop, Evaluation, Score
+from modelyard.workloads.graph.training.evaluation import Evaluation, Score
+from modelyard.workloads.graph.training.heap import keep_freed_memory
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
-from modelyard.workloads.graph.training.proposals import Proposals
-from modelyard.workloads.graph.training.search_space import read_search_spaces
 from modelyard.workloads.graph.training.train import fit
-from modelyard.workloads.graph.training.tune import pruner, sampler
 
 TRIALS = 32
 
-Train = Callable[[Hyperparameters, int, Callable[[float], None]], None]
+Train = Callable[[Hyperparameters, int, int], list[float]]
+"""Settings, seed and epochs to the validation accuracy of each epoch."""
+
+
+class Ended(Exception):
+    """The script has had as many epochs as the search's trial."""
 
 
 class Scripts:
     """The peers: one process, one trial after the other."""
 
     def __init__(self, folder: Path) -> None:
+        keep_freed_memory()
         self.cora = Cora(read_graph(folder))
-        (space,) = read_search_spaces(folder, self.cora.graph, "rgcn")
-        self.proposals = Proposals([space], TRIALS)
 
-    def serial(self, settings: Hyperparameters, seed: int, report: Callable[[float], None]) -> None:
+    def serial(self, settings: Hyperparameters, seed: int, epochs: int) -> list[float]:
         """Modelyard's own training."""
+        values: list[float] = []
 
         def on_score(score: Score) -> None:
-            report(score.value)
+            values.append(score.value)
+            if len(values) == epochs:
+                raise Ended
 
-        fit(self.cora.graph, self.cora.adjacency, settings, Evaluation("acc"), seed, on_score)
+        with suppress(Ended):
+            fit(self.cora.graph, self.cora.adjacency, settings, Evaluation("acc"), seed, on_score)
+        return values
 
-    def plain(self, settings: Hyperparameters, seed: int, report: Callable[[float], None]) -> None:
+    def plain(self, settings: Hyperparameters, seed: int, epochs: int) -> list[float]:
         """Plain PyTorch Geometric on dense features, without layer normalisation."""
         torch.manual_seed(seed)
         cora = self.cora
         drop = settings.dropout
         model = MergedGCN(cora.x.size(1), settings.num_hidden, len(cora.graph.task.classes), drop, drop)
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.l2norm)
-        early = EarlyStop(settings.window_for_early_stop, lower_is_better=False)
         train, valid = cora.split == TRAIN, cora.split == VALID
-        for _ in range(settings.num_epochs):
+        values = []
+        for _ in range(epochs):
             model.train()
             optimizer.zero_grad()
             functional.cross_entropy(model(cora.x, cora.edge_index)[train], cora.labels[train]).backward()
@@ -66,67 +75,55 @@ class Scripts:
             model.eval()
             with torch.no_grad():
                 scores = model(cora.x, cora.edge_index)
-            value = float((scores.argmax(1) == cora.labels)[valid].double().mean())
-            report(value)
-            if early.stops(value):
-                return
-
-    def study(self, which: str, trials: int, seed: int) -> float:
-        """The best validation accuracy of a whole search with one of the two."""
-        train: Train = getattr(self, which)
-        study = optuna.create_study(direction="maximize", pruner=pruner())
-        study.enqueue_trial(self.proposals.defaults("rgcn"))
-        for number in range(trials):
-            study.sampler = sampler(seed * 100_003 + number)
-            study.optimize(lambda trial, number=number: self.objective(trial, train, seed + number), n_trials=1)
-        return study.best_value
-
-    def objective(self, trial: optuna.Trial, train: Train, seed: int) -> float:
-        model, tuned = self.proposals.draw(trial)
-        values: list[float] = []
-
-        def report(value: float) -> None:
-            values.append(value)
-            trial.report(value, len(values))
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        train(Hyperparameters.from_names({**self.proposals.constant[model], **tuned}), seed, report)
-        return max(values)
+            values.append(float((scores.argmax(1) == cora.labels)[valid].double().mean()))
+        return values
 
 
 class Searches:
-    """The three sides; each keeps count of its rounds, for the seed."""
+    """The search, and the scripts that repeat the last one."""
 
     def __init__(self, folder: Path, trials: int) -> None:
         self.folder, self.trials = folder, trials
         self.scripts = Scripts(folder)
-        self.seeds: Counter[str] = Counter()
+        self.seed = 0
+        self.found: list[dict[str, Any]] = []
 
-    def measure(self, side: str) -> dict[str, float]:
-        seed = self.seeds[side]
-        self.seeds[side] += 1
-        began = time.perf_counter()
-        best = self.ours(seed) if side == "modelyard" else self.scripts.study(side, self.trials, seed)
-        return {"seconds": time.perf_counter() - began, "best validation": best}
-
-    def ours(self, seed: int) -> float:
+    def search(self) -> dict[str, float]:
+        self.seed += 1
         with tempfile.TemporaryDirectory() as scratch:
-            return float(searched(self.folder, Path(scratch) / "search", self.trials, 2, seed, "rgcn")["value"])
+            began = time.perf_counter()
+            found = searched(self.folder, Path(scratch) / "search", self.trials, 2, self.seed, "rgcn")
+            seconds = time.perf_counter() - began
+            self.found = json.loads((Path(scratch) / "search" / "output" / "trials.json").read_text())
+        return self.measured(seconds, float(found["value"]))
+
+    def repeat(self, train: Train, same: bool) -> dict[str, float]:
+        """All trials of the last search; `same` holds each score to the search's."""
+        began = time.perf_counter()
+        values = [
+            train(Hyperparameters.from_names(one["hyperparameters"]), one["seed"], len(one["scores"]))
+            for one in self.found
+        ]
+        seconds = time.perf_counter() - began
+        assert not same or values == [[score["value"] for score in one["scores"]] for one in self.found]
+        return self.measured(seconds, max(map(max, values)))
+
+    def measured(self, seconds: float, best: float) -> dict[str, float]:
+        return {"seconds": seconds, "epochs": sum(len(one["scores"]) for one in self.found), "best validation": best}
 
 
 def run(quick: bool) -> Report:
     """Searches in rounds."""
     torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     report = Report(f"{TRIALS} trials, 2 at once, on Cora")
     with tempfile.TemporaryDirectory() as folder:
         searches = Searches(processed(export("cora"), Path(folder) / "cora"), 2 if quick else TRIALS)
-        sides = {side: partial(searches.measure, side) for side in ("modelyard", "serial")}
-        report.measure(sides, 1 if quick else 3)
-        report.measure({"plain": partial(searches.measure, "plain")}, 1)  # minutes long
-    for side, high in (("serial", 0.65), ("plain", 0.3)):
-        report.bars.append(Bar(f"our time over {side}", report.ratio("seconds", "modelyard", side), high=high))
+        serial = partial(searches.repeat, searches.scripts.serial, same=True)
+        report.measure({"modelyard": searches.search, "serial": serial}, 1 if quick else 5)
+        plain = partial(searches.repeat, searches.scripts.plain, same=False)
+        report.measure({"plain": plain}, 1)  # minutes long
+    report.bars.append(Bar("our time over serial", report.round_ratio("seconds", "modelyard", "serial"), high=0.65))
+    report.bars.append(Bar("our time over plain", report.ratio("seconds", "modelyard", "plain"), high=0.3))
     return report
 
 
