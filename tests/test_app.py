@@ -21,7 +21,7 @@ LIBRARIES = {
 
 def test_an_application_is_built_without_any_library_of_its_tasks(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; import modelyard.cli; from modelyard.app import Application; "
+        "import sys; from pathlib import Path; import modelyard.commands.serve; from modelyard.app import Application; "
         "from modelyard.settings import Settings; application = Application(Settings(Path(sys.argv[1]))); "
         "application.close(); print(*sys.modules)"
     )

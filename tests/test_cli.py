@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from click import Group
+from click import Command, Context, Group
 from click.testing import CliRunner, Result
 
-from modelyard.cli import main
+from modelyard.cli import COMMANDS, main
 from modelyard.database import Database
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import Job, Owner, Stage, Status
@@ -327,10 +327,12 @@ class TestTheRest:
 
 def test_every_command_and_setting_is_documented() -> None:
     page = (ROOT / "docs" / "command-line.md").read_text()
-    commands = {name: command for name, command in main.commands.items() if not isinstance(command, Group)}
-    for name, group in main.commands.items():
-        if isinstance(group, Group):
-            commands |= {f"{name} {part}": command for part, command in group.commands.items()}
+    commands: dict[str, Command] = {}
+    for name in COMMANDS:
+        command = main.get_command(Context(main), name)
+        assert command is not None
+        parts = command.commands if isinstance(command, Group) else {}
+        commands |= {f"{name} {part}": one for part, one in parts.items()} or {name: command}
     assert [name for name in commands if f"`{name}" not in page] == []
     options = {flag for name in ("serve", "jobs list") for option in commands[name].params for flag in option.opts}
     assert [flag for flag in options - {"--limit"} if f"`{flag}`" not in page] == []
