@@ -12,7 +12,7 @@ from modelyard.workloads.graph.bring.check import check
 from modelyard.workloads.graph.bring.export import export, plan
 from modelyard.workloads.graph.bring.place import Door, written
 from modelyard.workloads.graph.bring.tables import tables
-from modelyard.workloads.graph.processing.export import CONFIGURATION
+from modelyard.workloads.graph.processing.configuration import CONFIGURATION
 
 IDS = pl.DataFrame({"id": [str(n) for n in range(20)]})
 

@@ -5,7 +5,7 @@ import pytest
 from tests.workloads.graph.exports import edge, feature, node, real, write
 
 from modelyard.runner.context import InputError
-from modelyard.workloads.graph.processing.export import read_export
+from modelyard.workloads.graph.processing.configuration import read_export
 from modelyard.workloads.graph.processing.faults import find_faults
 
 

@@ -17,15 +17,9 @@ from modelyard.runner.context import Context, InputError
 from modelyard.workloads.graph.bring.findings import Findings
 from modelyard.workloads.graph.bring.ids import Hashes, hashed
 from modelyard.workloads.graph.bring.place import Door, read
+from modelyard.workloads.graph.processing.configuration import CONFIGURATION
 from modelyard.workloads.graph.processing.encoders import split_categories
-from modelyard.workloads.graph.processing.export import (
-    CONFIGURATION,
-    EdgeFile,
-    Export,
-    FeatureSpec,
-    LabelSpec,
-    NodeFile,
-)
+from modelyard.workloads.graph.processing.export import EdgeFile, Export, FeatureSpec, LabelSpec, NodeFile
 from modelyard.workloads.graph.processing.faults import find_faults
 from modelyard.workloads.graph.processing.features import BadCell, RawColumn, parse_numbers
 from modelyard.workloads.graph.processing.rdf import property_graph

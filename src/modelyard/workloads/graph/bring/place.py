@@ -16,7 +16,7 @@ from typing import Any
 
 from modelyard.removal import remove
 from modelyard.runner.context import InputError
-from modelyard.workloads.graph.processing.export import CONFIGURATION
+from modelyard.workloads.graph.processing.configuration import CONFIGURATION
 
 SCHEME = "s3://"
 PART = 64 << 20

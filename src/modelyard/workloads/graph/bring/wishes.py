@@ -8,7 +8,7 @@ from typing import Any
 
 from modelyard.runner.context import InputError
 from modelyard.workloads.graph.bring.tables import Column, EdgeTable, Source, edge_name
-from modelyard.workloads.graph.processing.export import OPTIONS
+from modelyard.workloads.graph.processing.feature_options import OPTIONS
 
 LINK_PREDICTION = "link_prediction"
 TASKS = ("classification", "regression")

@@ -14,7 +14,7 @@ from modelyard.workloads.graph.bring.ids import Hashes, Once, hashed
 from modelyard.workloads.graph.bring.plan import PARTS, Plan
 from modelyard.workloads.graph.bring.survey import Piece
 from modelyard.workloads.graph.bring.tables import AnyTable, EdgeTable, NodeTable
-from modelyard.workloads.graph.processing.export import CONFIGURATION, read_export
+from modelyard.workloads.graph.processing.configuration import CONFIGURATION, read_export
 
 
 def write(plan: Plan, folder: Path) -> None:

@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from modelyard.runner.context import InputError
-from modelyard.workloads.graph.processing.export import (
+from modelyard.workloads.graph.processing.configuration import (
     CONFIGURATION,
-    EdgeFile,
-    Export,
-    NodeFile,
-    StatementFile,
-    _check_types,
-    _graphs,
-    _kind,
-    _load,
-    _Reader,
+    Reader,
+    check_types,
+    graphs_of,
+    load_document,
 )
+from modelyard.workloads.graph.processing.export import EdgeFile, Export, NodeFile, StatementFile
+from modelyard.workloads.graph.processing.values import kind_of
 
 File = TypeVar("File", NodeFile, EdgeFile, StatementFile)
 
@@ -27,8 +24,8 @@ def find_faults(folder: Path, name: str = CONFIGURATION) -> tuple[Export, list[I
 
     Raises InputError where the configuration cannot be read at all.
     """
-    document, reader, faults = _load(folder, name), _Reader(), list[InputError]()
-    graphs = _graphs(document, reader)
+    document, reader, faults = load_document(folder, name), Reader(), list[InputError]()
+    graphs = graphs_of(document, reader)
 
     def read(key: str, one: Callable[[dict[str, Any], str], File]) -> Iterator[File]:
         for graph, at in graphs:
@@ -40,7 +37,7 @@ def find_faults(folder: Path, name: str = CONFIGURATION) -> tuple[Export, list[I
     edges = tuple(read("edges", reader.edge_file))
     statements = tuple(read("rdfs", reader.statement_file))
     export = Export(folder, nodes, edges, tuple(dict.fromkeys(reader.warnings)), statements)
-    if not faults and not _tried(faults, lambda: _check_types(export)) and not nodes and not statements:
+    if not faults and not _tried(faults, lambda: check_types(export)) and not nodes and not statements:
         faults.append(
             InputError(f"{name}, graph.nodes: is empty, but every type of nodes needs a file that lists them")
         )
@@ -52,7 +49,7 @@ def find_faults(folder: Path, name: str = CONFIGURATION) -> tuple[Export, list[I
 
 
 def _objects(
-    reader: _Reader, holder: Mapping[str, Any], key: str, place: str, faults: list[InputError]
+    reader: Reader, holder: Mapping[str, Any], key: str, place: str, faults: list[InputError]
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """The objects of a list; those that are none are faults."""
     values = holder.get(key)
@@ -63,14 +60,14 @@ def _objects(
         if isinstance(value, dict):
             yield value, f"{place}.{key}[{index}]"
         else:
-            faults.append(InputError(f"{place}.{key}[{index}]: must be an object, not {_kind(value)}"))
+            faults.append(InputError(f"{place}.{key}[{index}]: must be an object, not {kind_of(value)}"))
 
 
 def _file(
     value: dict[str, Any],
     place: str,
     one: Callable[[dict[str, Any], str], File],
-    reader: _Reader,
+    reader: Reader,
     faults: list[InputError],
     edges: bool,
 ) -> File | None:
