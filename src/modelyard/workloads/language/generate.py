@@ -6,59 +6,40 @@ draws by its own seed and has its own adapter, which that does not offer.
 """
 
 import inspect
-import time
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
 
 from modelyard.runner.context import InputError
-from modelyard.runner.serving import RequestError
 from modelyard.workloads.language.adapters import Adapters
-from modelyard.workloads.language.batching import Batch, Rules
+from modelyard.workloads.language.batching import MOST_TOGETHER, Batch, Rules
+from modelyard.workloads.language.engine import MEMORY_SHARE, LanguageEngine, end_tokens
 from modelyard.workloads.language.generation import Generation, Piece
-from modelyard.workloads.language.prompts import Prompts
-from modelyard.workloads.language.request import Request
-from modelyard.workloads.language.sampling import Choice
+from modelyard.workloads.language.memory import free_bytes
 from modelyard.workloads.language.slots import Attention, layer_pairs
-from modelyard.workloads.language.text import Text
-
-MEMORY_SHARE = 0.25
-"""Of the memory that is free when the model is loaded: for keys and values."""
 
 
-class Generations:
+class Generations(LanguageEngine):
     """The requests under way. Those of one adapter share each step; adapters take turns.
 
     InputError for a model of a kind that cannot be served.
     """
 
+    together = MOST_TOGETHER
+
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
         config = model.config.get_text_config()
-        self.prompts = Prompts(tokenizer)
-        self.context = int(getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length)
-        self._device = model.device
+        context = int(getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length)
+        super().__init__(tokenizer, context, model.device)
         self._adapters = Adapters(model)
         self._rules = _rules(model, tokenizer)
         self._batches: OrderedDict[Path | None, Batch] = OrderedDict()
-        self._room = _free_bytes(model.device) * MEMORY_SHARE / _bytes_a_token(model)
+        self._room = free_bytes(model.device) * MEMORY_SHARE / _bytes_a_token(model)
 
     def __len__(self) -> int:
         return sum(map(len, self._batches.values()))
-
-    def prepare(self, request: Request) -> Generation:
-        """Checks a request, and makes its tokens; any thread may do that. RequestError if it cannot be answered."""
-        began = time.monotonic()
-        if self.prompts.least_tokens(request) > self.context:
-            raise _too_long("far too many", self.context)
-        prompt = self.prompts.tokens(request)
-        if len(prompt) >= self.context:
-            raise _too_long(str(len(prompt)), self.context)
-        text = Text(self.prompts.backend, request.stop)
-        choice = Choice(request.sampling, request.seed, self._device)
-        return Generation(request, prompt, self.context, text, choice, began)
 
     def add(self, generation: Generation) -> None:
         """Lets a generation take part in the steps that follow; InputError if its adapter cannot be loaded."""
@@ -92,25 +73,16 @@ class Generations:
             del self._batches[adapter]
 
 
-def _too_long(tokens: str, context: int) -> RequestError:
-    return RequestError(
-        f"the prompt has {tokens} tokens; the model's context of {context} tokens has to hold the answer too: "
-        "shorten the prompt",
-        reason="context",
-    )
-
-
 def _rules(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Rules:
     own = model.generation_config
     assert own is not None
-    ends: int | Sequence[int] = own.eos_token_id if own.eos_token_id is not None else ()
     try:
         attention = Attention(model.config.get_text_config())
     except ValueError as error:
         raise InputError(f"models of the type {model.config.model_type} are not served: {error}") from None
     return Rules(
         attention,
-        ends=frozenset([ends] if isinstance(ends, int) else ends) | {tokenizer.eos_token_id} - {None},
+        ends=end_tokens(own, tokenizer),
         keeps_logits="logits_to_keep" in inspect.signature(model.forward).parameters,
         repetition_penalty=own.repetition_penalty,
     )
@@ -122,10 +94,3 @@ def _bytes_a_token(model: PreTrainedModel) -> int:
     cache = DynamicCache()
     model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), past_key_values=cache, use_cache=True)
     return sum(keys.nbytes + values.nbytes for keys, values in layer_pairs(cache))
-
-
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

@@ -1,6 +1,7 @@
 """Loads what users bring: weights from safetensors only, no pickle, and no code of a model's own unless allowed."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,8 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_model(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """The model in a Hugging Face folder, ready to answer; InputError if it cannot be loaded safely.
-
-    dtype: of its weights; None for what its size allows.
-    """
+def check_model(folder: Path) -> list[Path]:
+    """The weights in a Hugging Face folder; InputError if there are none that hold no code."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder.name} is no model: it has no config.json")
     weights = list(folder.glob("*.safetensors"))
@@ -42,9 +40,23 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedMode
             f"the model {folder.name} has no *.safetensors file; weights in other formats are not loaded, since they "
             "can hold code: save it again with save_pretrained(..., safe_serialization=True)"
         )
-    if dtype is None:
-        large = sum(file.stat().st_size for file in weights) > EXACT_BYTES
-        dtype = torch.bfloat16 if large and has_bfloat16(device().type) else torch.float32
+    return weights
+
+
+def weights_dtype(weights: Iterable[Path], exact: bool = True) -> torch.dtype:
+    """What to compute with: bfloat16 where that is faster, but float32 with small weights where `exact` is wanted."""
+    if exact and sum(file.stat().st_size for file in weights) <= EXACT_BYTES:
+        return torch.float32
+    return torch.bfloat16 if has_bfloat16(device().type) else torch.float32
+
+
+def load_model(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """The model in a Hugging Face folder, ready to answer; InputError if it cannot be loaded safely.
+
+    dtype: of its weights; None for what its size allows.
+    """
+    weights = check_model(folder)
+    dtype = dtype or weights_dtype(weights)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, trust_remote_code=may_run_code(folder), use_safetensors=True, local_files_only=True, dtype=dtype

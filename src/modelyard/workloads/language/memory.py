@@ -1,6 +1,7 @@
 """How much of a model's work fits into memory at once."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,14 @@ def batch_tokens(config: Any, device: torch.device, cores: int) -> int:
     a_token = numbers * config.num_hidden_layers * (12 * config.hidden_size + 4 * config.intermediate_size)
     room = SHARE[device.type] * _all_bytes(device, cores)
     return max(LEAST, min(MOST[device.type], int(room // a_token)))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of a device that nobody uses, or uses only to cache files."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
 
 
 def _all_bytes(device: torch.device, cores: int) -> float:
