@@ -102,6 +102,13 @@ class TestWithoutAServer:
         assert "modelyard keys add" in refused.output
         assert not (tmp_path / "data").exists()
 
+    def test_vllm_is_missed_at_the_start(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        refused = cli("serve", "--language-engine", "vllm", "--data-dir", str(tmp_path / "data"))
+        assert refused.exit_code == 2
+        assert "vLLM is not installed" in refused.output
+        assert not (tmp_path / "data").exists()
+
     def test_keys_are_made_shown_and_taken_away(self, tmp_path: Path) -> None:
         def keys(*arguments: str) -> Result:
             return cli("keys", *arguments, "--data-dir", str(tmp_path / "data"))

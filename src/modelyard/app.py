@@ -161,6 +161,7 @@ class Application:
             remove=self.places.remove,
             wake=self.supervisor.wake,
             slots=settings.slots,
+            engine=settings.language_engine,
         )
         self.clean_rooms_ml = CleanRoomsMLBackend(
             store=self.store,
@@ -184,7 +185,7 @@ class Application:
             self.deployments,
             self.connections,
             self.supervisor.wake,
-            partial(serving_task, cores=settings.slots),
+            partial(serving_task, cores=settings.slots, engine=settings.language_engine),
             idle_seconds=60 * settings.model_idle_minutes,
             kept=self.resolver.kept,
         )

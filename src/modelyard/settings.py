@@ -17,6 +17,7 @@ class Settings:
     max_body: bytes of a request's body.
     s3_endpoint: the address of the S3 service that keeps the objects; None for folders of the data folder.
     model_idle_minutes: how long nobody asks a language model before it is unloaded.
+    language_engine: what generates text: transformers, vllm, or auto, which is vLLM on a GPU where it is installed.
     strict_quotas: whether jobs have to have as many records as AWS wants.
     custom_model_memory: GiB that each run of a custom model's script may use; None for a part of the machine's.
     custom_model_network: whether such scripts may reach what this machine reaches.
@@ -30,6 +31,7 @@ class Settings:
     max_body: int = 32 * 1024 * 1024
     s3_endpoint: str | None = None
     model_idle_minutes: float = 10.0
+    language_engine: str = "auto"
     strict_quotas: bool = False
     custom_model_memory: float | None = None
     custom_model_network: bool = False

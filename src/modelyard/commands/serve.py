@@ -24,6 +24,12 @@ DEFAULTS = Settings()
     type=click.FloatRange(0, min_open=True),
     help="How long nobody asks a language model before it is unloaded.",
 )
+@setting(
+    "--language-engine",
+    default=DEFAULTS.language_engine,
+    type=click.Choice(["auto", "transformers", "vllm"]),
+    help="What generates text; auto is vllm on a GPU where it is installed.",
+)
 @setting("--strict-quotas", is_flag=True, help="Refuse jobs with fewer records than AWS wants.")
 @setting(
     "--custom-model-memory",
@@ -35,6 +41,8 @@ DEFAULTS = Settings()
 @setting("--allow-remote", is_flag=True, help="Listen beyond this machine: whoever connects can be any account.")
 def serve(host: str, allow_remote: bool, **settings: Any) -> None:
     """Serve until SIGTERM or Ctrl-C. Jobs that run then go on, and the next server finds them."""
+    from importlib.util import find_spec
+
     from modelyard.keys import NAME, BadKeys
 
     if not (allow_remote or _is_loopback(host) or (settings["data_dir"] / NAME).exists()):
@@ -47,6 +55,11 @@ def serve(host: str, allow_remote: bool, **settings: Any) -> None:
         raise click.UsageError(
             "--custom-model-network lets users' scripts reach this server too, and without a keys file whoever reaches "
             "it can be any account. Make keys with modelyard keys add."
+        )
+    if settings["language_engine"] == "vllm" and find_spec("vllm") is None:
+        raise click.UsageError(
+            "--language-engine vllm: vLLM is not installed in this Python. Install it with pip install "
+            "'modelyard[vllm]', or leave the option out: models are then served without it."
         )
     _import_botocore_alone()
     import logging

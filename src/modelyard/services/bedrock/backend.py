@@ -39,7 +39,7 @@ class Backend:
 
     storage: the users' objects. folder: where a `modelyard://` URI lies on this machine.
     remove: deletes what such a URI names. wake: tells the supervisor that there is something to do.
-    slots: the cores that jobs may keep busy at once.
+    slots: the cores that jobs may keep busy at once. engine: what generates, see `Settings.language_engine`.
     """
 
     store: Store
@@ -52,6 +52,7 @@ class Backend:
     remove: Callable[[str], Awaitable[None]]
     wake: Callable[[], None]
     slots: int
+    engine: str = "auto"
 
     def job(self, call: Call, kind: str, identifier: str) -> Job:
         """The caller's job with this name or ARN; a Fault if there is none."""

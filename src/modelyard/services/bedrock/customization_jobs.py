@@ -181,7 +181,8 @@ class CustomizationJobs:
             return {}
         wanted = config["teacherModelConfig"]
         teacher = find_foundation_model(self._backend, wanted["teacherModelIdentifier"], code="ValidationException")
-        return {"teacher": teacher.path, "max_response_tokens": wanted.get("maxResponseLengthForInference")}
+        most = wanted.get("maxResponseLengthForInference")
+        return {"teacher": teacher.path, "max_response_tokens": most, "engine": self._backend.engine}
 
 
 def _customization(request: Mapping[str, Any]) -> str:

@@ -175,6 +175,7 @@ class InvocationJobs:
             "imported": model.imported,
             "model": request["modelId"],
             "invocation_type": kind,
+            "engine": self._backend.engine,
             "deadline": time.time() + 3600 * request.get("timeoutDurationInHours", DEFAULT_HOURS),
         }
         entry, inputs = "modelyard.workloads.language", {"records": source}

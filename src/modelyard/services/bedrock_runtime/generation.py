@@ -21,11 +21,11 @@ RETRY_SECONDS = 5
 """When to come back for a model that is being loaded."""
 
 
-def serving_task(base: str, cores: int) -> TaskSpec:
-    """The task that serves the base model in a folder."""
+def serving_task(base: str, cores: int, engine: str = "auto") -> TaskSpec:
+    """The task that serves the base model in a folder; `engine` is what generates, see `Settings.language_engine`."""
     return TaskSpec(
         "modelyard.workloads.language.serve:run",
-        parameters={"base": base},
+        parameters={"base": base, "engine": engine},
         cores=cores,
         family="language",
         gentle=False,
@@ -57,7 +57,7 @@ class Generation:
         began, first = time.monotonic(), 0.0
         id, created = call.request_id.replace("-", ""), int(time.time())
         try:
-            async with aclosing(self._ask("generate", model, request)) as replies:
+            async with aclosing(self._ask("generate", model, request, call.account)) as replies:
                 async for header, body in replies:
                     now = 1000 * (time.monotonic() - began)
                     last = not header.get("more")
@@ -89,10 +89,11 @@ class Generation:
         return int(header["tokens"])
 
     async def _ask(
-        self, operation: str, model: ServedModel, request: Request
+        self, operation: str, model: ServedModel, request: Request, account: str | None = None
     ) -> AsyncGenerator[tuple[Mapping[str, Any], bytes], None]:
         """The frames that answer; a Fault instead of a frame that says what is wrong."""
         header, body = _frame(operation, model, request)
+        header["account"] = account
         try:
             async with aclosing(self._on_demand.stream(str(model.base), header, body, self._timeout)) as replies:
                 async for reply, text in replies:

@@ -17,11 +17,10 @@ from modelyard.families import converse
 from modelyard.runner.context import Context
 from modelyard.runner.serving import RequestError
 from modelyard.workloads.language import records
-from modelyard.workloads.language.batching import MOST_TOGETHER
-from modelyard.workloads.language.generate import Generations
+from modelyard.workloads.language.engine import LanguageEngine
+from modelyard.workloads.language.engine_choice import load_engine
 from modelyard.workloads.language.generation import Generation
 from modelyard.workloads.language.journal import Journal
-from modelyard.workloads.language.loading import limit_threads, load_model, load_tokenizer
 from modelyard.workloads.language.records import Record
 from modelyard.workloads.language.request import Request
 from modelyard.workloads.language.sampling import Sampling
@@ -35,8 +34,8 @@ def run(context: Context) -> dict[str, Any]:
     """Answers the records of `inputs["records"]`, a JSON Lines file or a folder of them, into `<file>.out`.
 
     Parameters: `base` and `adapter` (folders), `family`, `imported`, `model` (its name in answers), `invocation_type`
-    (`InvokeModel` or `Converse`), `deadline` (seconds since the epoch). What was answered stays in `state`, and is not
-    asked again. At the deadline, or when it is stopped, the job ends with what it has.
+    (`InvokeModel` or `Converse`), `deadline` (seconds since the epoch), `engine` (see `load_engine`). What was answered
+    stays in `state`, and is not asked again. At the deadline, or when it is stopped, the job ends with what it has.
     InputError if the model cannot be loaded, or a file is not as it was when it was validated.
     """
     root = context.inputs["records"]
@@ -109,29 +108,27 @@ class _Asked:
 def _answer(context: Context, files: list[_File]) -> None:
     """Answers all open records, until the deadline or a stop."""
     base = Path(context.parameters["base"])
-    model = load_model(base)
-    limit_threads(model, context.cores)
-    generations = Generations(model, load_tokenizer(base))
-    waiting = _asked(context.parameters, files, generations)
+    engine = load_engine(base, context.cores, context.parameters.get("engine", "auto"))
+    waiting = _asked(context.parameters, files, engine)
     under_way: dict[Generation, _Asked] = {}
     reported = 0.0
     while not context.should_stop() and time.time() <= context.parameters["deadline"]:
-        for asked in islice(waiting, 2 * MOST_TOGETHER - len(under_way)):
+        for asked in islice(waiting, 2 * engine.together - len(under_way)):
             under_way[asked.generation] = asked
-            generations.add(asked.generation)
+            engine.add(asked.generation)
         if time.monotonic() > reported + REPORT_SECONDS or not under_way:
             _report(context, files)
             reported = time.monotonic()
         if not under_way:
             return
-        for piece in generations.step():
+        for piece in engine.step():
             asked = under_way[piece.generation]
             asked.texts.append(piece.text)
             if piece.last:
                 _note(context.parameters, under_way.pop(piece.generation), piece.error)
 
 
-def _asked(parameters: Mapping[str, Any], files: list[_File], generations: Generations) -> Iterator[_Asked]:
+def _asked(parameters: Mapping[str, Any], files: list[_File], engine: LanguageEngine) -> Iterator[_Asked]:
     """The open records as requests, those of like length side by side. A record that cannot be asked is noted so."""
     adapter = Path(parameters["adapter"]) if parameters.get("adapter") else None
     for file in files:
@@ -140,7 +137,7 @@ def _asked(parameters: Mapping[str, Any], files: list[_File], generations: Gener
             for record in sorted(some, key=lambda record: len(str(record.input))):
                 try:
                     form, request = _read(parameters, record.input, adapter)
-                    yield _Asked(file, record, form, generations.prepare(request))
+                    yield _Asked(file, record, form, engine.prepare(request))
                 except families.BodyError as error:
                     file.note(record, _error(400, str(error)))
                 except RequestError as error:

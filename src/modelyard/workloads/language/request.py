@@ -18,6 +18,7 @@ class Request:
 
     adapter: the folder of a LoRA adapter; None for the base model. max_tokens: None is as many as the context holds.
     stop: texts that end the answer and are no part of it. seed: None draws one.
+    account: whose it is; what was computed for one account shortens no other's wait.
     """
 
     prompt: str | None = None
@@ -27,6 +28,7 @@ class Request:
     sampling: Sampling = GREEDY
     stop: Sequence[str] = ()
     seed: int | None = None
+    account: str | None = None
 
 
 def read(header: Mapping[str, Any], body: bytes) -> Request:
@@ -60,6 +62,7 @@ def read(header: Mapping[str, Any], body: bytes) -> Request:
         sampling,
         tuple(stop),
         _integer(header, "seed", 0),
+        header.get("account"),
     )
 
 

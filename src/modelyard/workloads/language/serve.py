@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -12,9 +13,9 @@ from typing import Any, Self, TypeVar
 
 from modelyard.runner.context import Context, InputError
 from modelyard.runner.serving import Reply, RequestError, Stream, serve
-from modelyard.workloads.language.generate import Generations
+from modelyard.workloads.language.engine import LanguageEngine
+from modelyard.workloads.language.engine_choice import load_engine
 from modelyard.workloads.language.generation import Generation, Piece
-from modelyard.workloads.language.loading import limit_threads, load_model, load_tokenizer
 from modelyard.workloads.language.request import Request, read
 
 Result = TypeVar("Result")
@@ -28,23 +29,22 @@ _LONG_BYTES = 20_000
 def run(context: Context) -> dict[str, Any]:
     """Serves the base model in the folder `parameters["base"]` at the socket `parameters["socket"]`, until stopped.
 
-    InputError if the folder holds no model that can be served.
+    `parameters["engine"]` says what generates, see `load_engine`. InputError if the folder holds no model that can be
+    served.
     """
-    base = Path(context.parameters["base"])
-    model = load_model(base)
-    limit_threads(model, context.cores)
-    generations = Generations(model, load_tokenizer(base))
+    base, wanted = Path(context.parameters["base"]), context.parameters.get("engine", "auto")
+    engine = load_engine(base, context.cores, wanted)
     context.report(1, phase="serving", total=1)
-    with Steps(generations) as steps:
-        serve(context, Path(context.parameters["socket"]), Model(generations, steps).answer)
+    with Steps(engine) as steps:
+        serve(context, Path(context.parameters["socket"]), Model(engine, steps).answer)
     return {}
 
 
 class Model:
     """Answers the requests of frames: `generate` with a stream, `count` with a number of tokens."""
 
-    def __init__(self, generations: Generations, steps: "Steps") -> None:
-        self._generations = generations
+    def __init__(self, engine: LanguageEngine, steps: "Steps") -> None:
+        self._engine = engine
         self._steps = steps
 
     def answer(self, header: Mapping[str, Any], body: bytes) -> Any:
@@ -72,18 +72,18 @@ class Model:
 
     async def _count(self, header: Mapping[str, Any], body: bytes) -> Reply:
         request = read(header, body)
-        return {"status": 200, "tokens": len(await _aside(len(body), self._generations.prompts.tokens, request))}, b""
+        return {"status": 200, "tokens": len(await _aside(len(body), self._engine.prompts.tokens, request))}, b""
 
     async def _prepared(self, header: Mapping[str, Any], body: bytes) -> Generation:
         request = read(header, body)
-        return await _aside(len(body), self._generations.prepare, request)
+        return await _aside(len(body), self._engine.prepare, request)
 
 
 class Steps:
     """A thread that steps while requests are under way, and tells those who wait what each step gave them."""
 
-    def __init__(self, generations: Generations) -> None:
-        self._generations = generations
+    def __init__(self, engine: LanguageEngine) -> None:
+        self._engine = engine
         self._wishes: queue.SimpleQueue[tuple[str, Generation] | None] = queue.SimpleQueue()
         self._readers: dict[Generation, asyncio.Queue[Piece]] = {}
         self._thread = threading.Thread(target=self._run, name="steps")
@@ -121,18 +121,26 @@ class Steps:
     def _run(self) -> None:
         """The thread: obeys wishes, and steps while there is something to do."""
         while True:
-            while len(self._generations) == 0 or not self._wishes.empty():
+            while len(self._engine) == 0 or not self._wishes.empty():
                 wish = self._wishes.get()
                 if wish is None:
                     return
                 self._obey(*wish)
-            self._tell(self._generations.step())
+            self._tell(self._step())
+
+    def _step(self) -> list[Piece]:
+        """One step. An engine that cannot go on takes its process along, for another one is started in its place."""
+        try:
+            return self._engine.step()
+        except Exception:
+            _log.exception("the engine failed")
+            os._exit(1)
 
     def _obey(self, wish: str, generation: Generation) -> None:
         if wish == "cancel":
-            return self._generations.cancel(generation)
+            return self._engine.cancel(generation)
         try:
-            self._generations.add(generation)
+            self._engine.add(generation)
         except InputError as error:
             self._tell([Piece(generation, "", 0, error=str(error))])
         except Exception as error:  # the others go on

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from modelyard.runner.context import Context, InputError, Stopped
 from modelyard.runner.serving import RequestError
-from modelyard.workloads.language.generate import Generations
+from modelyard.workloads.language.engine import LanguageEngine
+from modelyard.workloads.language.engine_choice import load_engine
 from modelyard.workloads.language.generation import Generation
 from modelyard.workloads.language.journal import Journal
-from modelyard.workloads.language.loading import load_model, load_tokenizer
 from modelyard.workloads.language.request import Request
 from modelyard.workloads.language.rows import Conversation, Problems, read_rows
 from modelyard.workloads.language.sources import Answers, splits
@@ -29,8 +29,8 @@ class Question(NamedTuple):
 def teach(context: Context) -> Answers:
     """The teacher's answers to all rows that have none, greedy, so that they are the same each time.
 
-    Parameters: `teacher` and `teacher_adapter` (folders), `max_response_tokens`. What was answered stays in `state`.
-    Raises InputError for a row that the teacher cannot read, and Stopped.
+    Parameters: `teacher` and `teacher_adapter` (folders), `max_response_tokens`, `engine` (see `load_engine`). What was
+    answered stays in `state`. Raises InputError for a row that the teacher cannot read, and Stopped.
     """
     journal = Journal(context.state / "answers")
     answers: dict[tuple[str, str], str] = {(split, place): text for _, (split, place, text) in journal.values()}
@@ -53,19 +53,19 @@ def _questions(context: Context) -> Iterator[Question]:
 def _answers(context: Context, questions: Iterable[Question]) -> Iterator[tuple[Question, str]]:
     """The teacher's answers, in the order in which they end; several are under way at once."""
     teacher, waiting = Path(context.parameters["teacher"]), iter(questions)
-    generations = Generations(load_model(teacher), load_tokenizer(teacher))
+    engine = load_engine(teacher, context.cores, context.parameters.get("engine", "auto"))
     asked: dict[Generation, Question] = {}
     texts: dict[Generation, str] = {}
     while True:
-        for question in islice(waiting, ANSWERED_AT_ONCE - len(generations)):
-            generation = _prepared(context, generations, question)
+        for question in islice(waiting, ANSWERED_AT_ONCE - len(engine)):
+            generation = _prepared(context, engine, question)
             asked[generation], texts[generation] = question, ""
-            generations.add(generation)
-        if not len(generations):
+            engine.add(generation)
+        if not len(engine):
             return
         if context.should_stop():
             raise Stopped
-        for piece in generations.step():
+        for piece in engine.step():
             texts[piece.generation] += piece.text
             if piece.error:
                 raise RuntimeError(f"{asked[piece.generation].row[1]}: the teacher failed: {piece.error}")
@@ -73,11 +73,11 @@ def _answers(context: Context, questions: Iterable[Question]) -> Iterator[tuple[
                 yield asked.pop(piece.generation), texts.pop(piece.generation)
 
 
-def _prepared(context: Context, generations: Generations, question: Question) -> Generation:
+def _prepared(context: Context, engine: LanguageEngine, question: Question) -> Generation:
     adapter = context.parameters.get("teacher_adapter")
     most = context.parameters.get("max_response_tokens", MAX_RESPONSE_TOKENS)
     request = Request(messages=question.messages, adapter=Path(adapter) if adapter else None, max_tokens=most)
     try:
-        return generations.prepare(request)
+        return engine.prepare(request)
     except RequestError as error:
         raise InputError(f"{question.row[1]}: the teacher cannot answer: {error}") from None
