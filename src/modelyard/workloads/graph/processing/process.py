@@ -34,11 +34,11 @@ from modelyard.workloads.graph.data import (
 )
 from modelyard.workloads.graph.models import registry
 from modelyard.workloads.graph.pickled import Items, dump
+from modelyard.workloads.graph.processing.configuration import CONFIGURATION, read_export
 from modelyard.workloads.graph.processing.edge_labels import read_edge_labels
 from modelyard.workloads.graph.processing.edges import EdgeReader, Edges
 from modelyard.workloads.graph.processing.encoders import dense
 from modelyard.workloads.graph.processing.encodings import Encodings
-from modelyard.workloads.graph.processing.configuration import CONFIGURATION, read_export
 from modelyard.workloads.graph.processing.export import Export, LabelSpec, NodeFile
 from modelyard.workloads.graph.processing.labels import Labels, read_labels
 from modelyard.workloads.graph.processing.links import Links, split_links
