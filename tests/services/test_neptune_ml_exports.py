@@ -79,7 +79,7 @@ class TestTextFeatures:
         job = wait(
             neptune.get_ml_data_processing_job, "read", seconds=300
         )  # a task of low priority imports transformers
-        assert job["status"] == "Completed", job
+        assert job["status"] == "Completed", job["processingJob"]
         document = json.loads((objects(server, job["processingJob"]["outputLocation"]) / "graph.json").read_text())
         features = {one["name"]: (one["type"], one["dim"]) for one in document["node_types"][0]["features"]}
         assert features["sentences"] == ("text_sbert", 16)

@@ -12,6 +12,7 @@ from modelyard.services.neptune_ml import custom
 from modelyard.services.neptune_ml.backend import Backend, check_id, check_positive, owner
 from modelyard.services.neptune_ml.job_resource import DEFAULT_MAX_ITEMS
 from modelyard.services.neptune_ml.names import MODELS, arn, run_name, stamp
+from modelyard.services.neptune_ml.text_features import text_parameters
 from modelyard.services.neptune_ml.training import KIND as TRAINING
 from modelyard.services.neptune_ml.training import artifacts
 from modelyard.services.neptune_ml.transform import KIND as TRANSFORM
@@ -58,7 +59,7 @@ class Endpoints:
         id = check_id(request.get("id") or name)
         try:
             return await self._backend.deployments.create(
-                owner(call), KIND, id, name, request, self._serving(job, name)
+                owner(call), KIND, id, name, request, await self._serving(job, name)
             )
         except AlreadyExists as taken:
             if taken.request != request:
@@ -70,7 +71,7 @@ class Endpoints:
         if not request.get("id"):
             raise Fault("MissingParameterException", "id: which endpoint is to be updated?")
         endpoint = self._endpoint(call, request["id"])
-        stage = self._serving(job, endpoint.name)
+        stage = await self._serving(job, endpoint.name)
         return await self._backend.deployments.update(owner(call), KIND, endpoint.id, request, stage)
 
     @quick
@@ -122,10 +123,10 @@ class Endpoints:
             return self._backend.completed(owner(call), TRAINING, "mlModelTrainingJobId", training)
         return self._backend.completed(owner(call), TRANSFORM, "mlModelTransformJobId", str(transform))
 
-    def _serving(self, job: Job, name: str) -> Stage:
+    async def _serving(self, job: Job, name: str) -> Stage:
         spec = TaskSpec(
             "modelyard.workloads.graph.inference.serve:run",
-            parameters={"text_models": {model.id: model.path for model in self._backend.text_models.all()}},
+            parameters=await text_parameters(self._backend),
             inputs={"model": artifacts(job)},
             gentle=False,
             workers="graph",

@@ -44,7 +44,7 @@ class DataProcessing:
             parameters={
                 "configuration": _configuration(request),
                 "model_type": request.get("modelType"),
-                "text_models": text_models,
+                **text_models,
             },
             inputs=inputs,
             cores=min(CORES, self._backend.slots),
@@ -68,8 +68,8 @@ class DataProcessing:
         """The processing job."""
         return {"processingJob": describe_stage(self._backend, base_url, job, job.stages[0], "processing-job")}
 
-    async def _check(self, call: Call, request: Mapping[str, Any]) -> Mapping[str, str]:
-        """The models of text that the job may use; a Fault for what can be refused at once."""
+    async def _check(self, call: Call, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the job is told of models of text; a Fault for what can be refused at once."""
         if (model_type := request.get("modelType")) not in (None, *MODEL_TYPES):
             reason = f"modelType: {model_type!r} is none of {', '.join(MODEL_TYPES)}"
             raise Fault("InvalidParameterException", reason)

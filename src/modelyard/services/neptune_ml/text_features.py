@@ -2,25 +2,41 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from modelyard.model_folder import BadModel
 from modelyard.services.neptune_ml.backend import Backend
-from modelyard.text_models import FEATURES, LANGUAGES, missing, model_id
+from modelyard.text_models import (
+    FEATURES,
+    LANGUAGES,
+    TextFolder,
+    given_folders,
+    inspect,
+    missing,
+    model_id,
+    task_parameters,
+)
 from modelyard.wire.errors import Fault
 
 MAX_BYTES = 64 << 20
 
 
-async def check_text_features(backend: Backend, uri: str) -> Mapping[str, str]:
-    """The folders of all registered models by id; a Fault if the configuration at `uri` needs another.
+async def text_parameters(backend: Backend) -> dict[str, Any]:
+    """What a task is told of the models of text that there are."""
+    return await asyncio.to_thread(task_parameters, {model.id: model.path for model in backend.text_models.all()})
+
+
+async def check_text_features(backend: Backend, uri: str) -> dict[str, Any]:
+    """The `text_parameters`; a Fault if the configuration at `uri` needs another model, or one that cannot be used.
 
     What else may be wrong with the configuration is for the job to say.
     """
-    folders = {model.id: model.path for model in backend.text_models.all()}
+    parameters = await text_parameters(backend)
+    folders = {folder.id: folder for folder in reversed(given_folders(parameters))}
     with tempfile.TemporaryDirectory() as folder:
         path = await backend.storage.fetch(uri, Path(folder) / "fetched")
         if path.stat().st_size > MAX_BYTES:
@@ -31,7 +47,18 @@ async def check_text_features(backend: Backend, uri: str) -> Mapping[str, str]:
             continue  # the job names what languages there are
         if (id := model_id(feature, language)) not in folders:
             raise Fault("InvalidParameterException", missing(place, feature, id))
-    return folders
+        if folders[id].package:
+            await asyncio.to_thread(_check_package, place, folders[id])
+    return parameters
+
+
+def _check_package(place: str, folder: TextFolder) -> None:
+    """A Fault if an installed model is none that can be used; of a registered one the operator knows already."""
+    try:
+        inspect(folder.id, folder.path)
+    except BadModel as error:
+        reason = f"{place}: the model of the package {folder.package} cannot be used: {error}"
+        raise Fault("InvalidParameterException", reason) from None
 
 
 def _json(path: Path) -> Any:

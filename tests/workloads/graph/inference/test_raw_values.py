@@ -6,6 +6,7 @@ import pytest
 from tests.encoder_folders import write_vectors
 from tests.workloads.graph.exports import edge, feature, node, process, write
 
+from modelyard.text_models import TextFolder
 from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.inference.additions import BadRequest
 from modelyard.workloads.graph.inference.raw_values import RawValues
@@ -35,7 +36,7 @@ def graph(tmp_path: Path) -> Graph:
 
 
 def _encoded(graph: Graph, place: int, values: dict[str, Any], **models: Path) -> list[float]:
-    values_of = RawValues(graph.folder, models)
+    values_of = RawValues(graph.folder, [TextFolder(id, path) for id, path in models.items()])
     matrix = values_of.encode("p", graph.node_types[0].features[place], [values], lambda _: "node 'new'")
     row: list[float] = np.asarray(matrix)[0].tolist()
     return row

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from tests.encoder_folders import write_vectors
 
-from modelyard.runner.context import InputError
+from modelyard.word_tables import find_table
+from modelyard.workloads.graph.processing.word_index import WordIndex
 from modelyard.workloads.graph.processing.word_vectors import detect, word_means, words
 
 TABLE = {"cat": [1.0, 0.0], "dog": [0.0, 2.0], "Paris": [3.0, 4.0], "\u732b": [5.0, 0.0], "\u5c0f\u732b": [0.0, 7.0]}
 
 
 def means(folder: Path, *texts: str, length: int | None = None, unit: bool = False) -> list[list[float]]:
-    path = write_vectors(folder, TABLE) / "words.vec"
-    return word_means(path, texts, 2, length, unit, lambda _: None).tolist()
+    index = WordIndex(find_table(write_vectors(folder, TABLE)), lambda _: None)
+    return word_means(index, texts, length, unit).tolist()
 
 
 def test_is_the_mean_over_the_known_words(tmp_path: Path) -> None:
@@ -30,21 +31,6 @@ def test_of_the_first_words_only(tmp_path: Path) -> None:
 def test_chinese_is_cut_into_the_longest_known_words(tmp_path: Path) -> None:
     assert words("\u5c0f\u732b\u732bcat", TABLE) == ["\u5c0f\u732b", "\u732b", "cat"]  # type: ignore[arg-type]
     assert means(tmp_path, "\u5c0f\u732b", "\u732b\u732b") == [[0, 7], [5, 0]]
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("cat 1.0 x", "line 2: holds what is no number"),
-        ("cat 1.0", "line 2: has 1 numbers"),
-        ("cat nan 1", "line 2: has 2"),
-    ],
-)
-def test_a_broken_line_of_a_word_that_is_needed(tmp_path: Path, line: str, reason: str) -> None:
-    (tmp_path / "words.vec").write_text(f"2 2\n{line}\n. . . 1 2\n")
-    with pytest.raises(InputError, match=rf"words\.vec, {reason}"):
-        word_means(tmp_path / "words.vec", ["cat"], 2, None, False, lambda _: None)
-    assert word_means(tmp_path / "words.vec", ["dog 2 . ."], 2, None, False, lambda _: None).tolist() == [[0, 0]]
 
 
 @pytest.mark.parametrize(

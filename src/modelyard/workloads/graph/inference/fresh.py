@@ -58,8 +58,7 @@ class Fresh:
     def _ask(self, message: Mapping[str, Any], tries: int = 2) -> dict[str, Any]:
         if self._worker is None:
             _log.info("a request brings a graph of its own: starting the worker that computes")
-            text_models = self._context.parameters.get("text_models", {})
-            self._worker = self._context.fork(_ENTRY_POINT, {"model": str(self._folder), "text_models": text_models})
+            self._worker = self._context.fork(_ENTRY_POINT, {**self._context.parameters, "model": str(self._folder)})
         channel = self._worker.channel
         try:
             channel.send(**message)

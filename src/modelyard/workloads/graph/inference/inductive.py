@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from modelyard.runner.context import Channel
+from modelyard.text_models import TextFolder, given_folders
 from modelyard.workloads.graph.data import Feature, Graph, feature_arrays, read_graph
 from modelyard.workloads.graph.inference.additions import Additions, BadRequest, read_additions
 from modelyard.workloads.graph.inference.ids import NodeIds
@@ -67,10 +68,9 @@ def write_inductive(graph: Graph, checkpoint: Checkpoint, trained_on: TrainedOn,
 def work(channel: Channel, parameters: Mapping[str, Any]) -> None:
     """A worker's entry point: answers until the task goes, or for idle minutes.
 
-    parameters: `model`, a folder, and `text_models`, folders by id.
+    parameters: `model`, a folder, and those that `given_folders` reads.
     """
-    texts = {id: Path(path) for id, path in parameters.get("text_models", {}).items()}
-    inductive = Inductive(Path(parameters["model"]), texts)
+    inductive = Inductive(Path(parameters["model"]), given_folders(parameters))
     while select.select([channel], [], [], IDLE_SECONDS)[0] and (message := channel.receive()) is not None:
         try:
             known, vectors, features = inductive.compute(**message)
@@ -83,7 +83,7 @@ def work(channel: Channel, parameters: Mapping[str, Any]) -> None:
 class Inductive:
     """A trained model over the processed graph that a transform was of."""
 
-    def __init__(self, folder: Path, text_models: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, folder: Path, text_models: Sequence[TextFolder] = ()) -> None:
         # Polars, which this brings, is nothing that the parent from which workers fork may load.
         from modelyard.workloads.graph.inference.raw_values import RawValues
 

@@ -11,6 +11,7 @@ import polars as pl
 from scipy import sparse
 
 from modelyard.runner.context import InputError
+from modelyard.text_models import TextFolder
 from modelyard.workloads.graph.data import Feature
 from modelyard.workloads.graph.inference.additions import BadRequest
 from modelyard.workloads.graph.processing.encoders import Encoder, Matrix, from_document
@@ -23,10 +24,10 @@ from modelyard.workloads.graph.processing.text import TextModels, TextVectors
 class RawValues:
     """The encoders that lie in a processed graph's folder; none if the graph was not made by data processing.
 
-    text_models: the folders of registered models of text, by id.
+    text_models: the folders of models of text; what is loaded of them is kept.
     """
 
-    def __init__(self, folder: Path, text_models: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, folder: Path, text_models: Sequence[TextFolder] = ()) -> None:
         self._texts = TextModels(text_models)
         self._encoders = _stored(folder / FILE)
 

@@ -18,6 +18,7 @@ import polars as pl
 from safetensors.numpy import save_file
 
 from modelyard.runner.context import Context, InputError, Stopped
+from modelyard.text_models import given_folders
 from modelyard.workloads.graph.data import (
     TEST,
     TRAIN,
@@ -78,8 +79,8 @@ class Processing:
         self._folder = context.output
         self._previous = context.inputs.get("previous")
         self._random = np.random.default_rng(context.parameters.get("seed", SEED))
-        folders = {id: Path(path) for id, path in (context.parameters.get("text_models") or {}).items()}
-        self._encodings = Encodings(self._previous, TextModels(folders, context.cores, self._encoded))
+        texts = TextModels(given_folders(context.parameters), context.cores, self._encoded)
+        self._encodings = Encodings(self._previous, texts)
         self._warnings = list(export.warnings)
         self._rows = self._texts = 0
         self._phase = ""

@@ -1,4 +1,4 @@
-"""Text as vectors, by the models that the operator registered: sentence encoders, and tables of word vectors.
+"""Text as vectors, by models that are registered or installed: sentence encoders, and tables of word vectors.
 
 - `text_sbert`, `text_sbert128`, `text_sbert512`: the mean of the last layer's vectors of the tokens, of length 1, as
   Sentence-BERT does (https://arxiv.org/abs/1908.10084), unless the model's folder says otherwise.
@@ -11,57 +11,69 @@ An empty text, and one without a known word, is a vector of zeros.
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from modelyard.model_folder import BadModel
 from modelyard.runner.context import InputError
-from modelyard.text_models import MAX_TOKENS, SENTENCES, inspect, missing, model_id, pooling, vectors_file
+from modelyard.text_models import MAX_TOKENS, SENTENCES, TextFolder, inspect, missing, model_id, pooling
+from modelyard.word_tables import WordTable, find_table
 from modelyard.workloads.graph.processing.export import FeatureSpec
-from modelyard.workloads.graph.processing.word_vectors import Progress, detect, vector_size, word_means
+from modelyard.workloads.graph.processing.word_index import Progress, WordIndex
+from modelyard.workloads.graph.processing.word_vectors import detect, word_means
 
 BATCH = 64
 """Texts that a sentence encoder sees at once; of like lengths, since the longest sets the cost of all."""
 SAMPLE = 1000
 """Texts by which the language is told."""
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
 
 class TextModels:
-    """The folders of the registered models by id, what threads they may use, and who is told of texts encoded."""
+    """The folders of models, what threads they may use, and who is told of texts encoded.
 
-    def __init__(
-        self, folders: Mapping[str, Path] | None = None, cores: int = 1, progress: Progress = lambda _: None
-    ) -> None:
-        self.folders = folders or {}
+    Of several folders with one id the first is for new features; the others are for those that they encoded before.
+    What was loaded of a folder is kept.
+    """
+
+    def __init__(self, folders: Sequence[TextFolder] = (), cores: int = 1, progress: Progress = lambda _: None) -> None:
+        self._folders = folders
         self._cores = cores
         self._progress = progress
-        self._digests: dict[str, str] = {}
-        self._sentences: Sentences | None = None
+        self._digests: dict[TextFolder, str] = {}
+        self._sentences: dict[str, Sentences] = {}
+        self._words: dict[str, WordIndex] = {}
 
     def fit(self, spec: FeatureSpec) -> "TextVectors":
-        """The encoder of a text feature. Raises InputError if its model is not registered, or no more what it was."""
+        """The encoder of a text feature. Raises InputError if its model is not there, or no more what it was."""
         id = model_id(spec.type, spec.options.get("language"))
-        if id not in self.folders:
+        folder = next((one for one in self._folders if one.id == id), None)
+        if folder is None:
             raise InputError(missing(spec.place, spec.type, id))
         try:
-            inspect(id, self.folders[id])
+            inspect(id, folder.path)
         except BadModel as error:
             raise InputError(f"{spec.place}: the model {id} cannot be used any more: {error}") from None
         length = MAX_TOKENS.get(spec.type, spec.options.get("max_length"))
-        return TextVectors(id, self._digest(id), self._size(id), length, self)
+        return TextVectors(id, self._digest(folder), self._size(folder), length, folder.package, self)
 
     def again(self, encoder: "TextVectors", place: str) -> "TextVectors":
-        """An earlier job's encoder, with the same model. Raises InputError if that is not registered."""
-        known = self._digest(encoder.model) if encoder.model in self.folders else "none"
-        if known != encoder.digest:
+        """An earlier job's encoder, with the same model. Raises InputError if that is not there any more."""
+        if self._folder(encoder) is None:
+            there = [one for one in self._folders if one.id == encoder.model and one.path.is_dir()]
+            known = " and ".join(f"{self._digest(one)[:12]} is {_origin(one)}" for one in there) or "none is registered"
+            package = f" of the package {encoder.package}" if encoder.package else ""
             raise InputError(
-                f"{place}: the previous job encoded by the model {encoder.model} of SHA-256 {encoder.digest[:12]}, and "
-                f"{known[:12]} is registered; register that one again, or process without previousDataProcessingJobId"
+                f"{place}: the previous job encoded by the model {encoder.model} of SHA-256 {encoder.digest[:12]}"
+                f"{package}, and {known}; {'install' if package else 'register'} that one again, or process without "
+                "previousDataProcessingJobId"
             )
         return replace(encoder, models=self)
 
@@ -69,39 +81,49 @@ class TextModels:
         """What a text that `auto` found is encoded by: fastText in its language, else sentences, else as it is."""
         language = detect(column.filter(column != "").head(SAMPLE).to_list())
         kept = {key: value for key, value in spec.options.items() if key == "set"}
-        if language and model_id("text_fasttext", language) in self.folders:
+        ids = {folder.id for folder in self._folders}
+        if language and model_id("text_fasttext", language) in ids:
             return replace(spec, type="text_fasttext", options={**kept, "language": language})
-        return replace(spec, type=SENTENCES, options=kept) if SENTENCES in self.folders else spec
+        return replace(spec, type=SENTENCES, options=kept) if SENTENCES in ids else spec
 
     def vectors(self, encoder: "TextVectors", texts: Sequence[str]) -> np.ndarray:
         """float32 `[len(texts), size]`."""
+        folder = self._folder(encoder)
+        assert folder is not None
         if encoder.model == SENTENCES:
-            return self._encoder().encode(texts, encoder.length or MAX_TOKENS[SENTENCES], self._progress)
-        table = vectors_file(self.folders[encoder.model])
+            return self._encoder(folder).encode(texts, encoder.length or MAX_TOKENS[SENTENCES], self._progress)
         unit = encoder.model.startswith("text_fasttext")
-        return word_means(table, texts, encoder.size, encoder.length, unit, self._progress)
+        return word_means(self._index(folder), texts, encoder.length, unit)
 
-    def _encoder(self) -> "Sentences":
-        self._sentences = self._sentences or Sentences(self.folders[SENTENCES], self._cores)
-        return self._sentences
+    def _folder(self, encoder: "TextVectors") -> TextFolder | None:
+        same_id = (folder for folder in self._folders if folder.id == encoder.model)
+        return next((folder for folder in same_id if self._digest(folder) == encoder.digest), None)
 
-    def _digest(self, id: str) -> str:
-        if id not in self._digests:
-            self._digests[id] = digest(id, self.folders[id])
-        return self._digests[id]
+    def _encoder(self, folder: TextFolder) -> "Sentences":
+        return _kept(self._sentences, self._digest(folder), lambda: Sentences(folder.path, self._cores))
 
-    def _size(self, id: str) -> int:
-        return self._encoder().size if id == SENTENCES else vector_size(vectors_file(self.folders[id]))
+    def _index(self, folder: TextFolder) -> WordIndex:
+        return _kept(self._words, self._digest(folder), lambda: WordIndex(_table(folder), self._progress))
+
+    def _digest(self, folder: TextFolder) -> str:
+        return _kept(self._digests, folder, lambda: digest(folder.id, folder.path))
+
+    def _size(self, folder: TextFolder) -> int:
+        return self._encoder(folder).size if folder.id == SENTENCES else _table(folder).size
 
 
 @dataclass(frozen=True)
 class TextVectors:
-    """The encoder of a text: a registered model by id and SHA-256, the `size` of its vectors, and tokens that count."""
+    """The encoder of a text: a model by id and SHA-256, the `size` of its vectors, and tokens that count.
+
+    package: the name and the version of the package that brought the model, None if it was registered.
+    """
 
     model: str
     digest: str
     size: int
     length: int | None = None
+    package: str | None = None
     models: TextModels | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -180,10 +202,37 @@ class Sentences:
 
 
 def digest(id: str, folder: Path) -> str:
-    """SHA-256 of all that a model's vectors depend on."""
-    names = ["*.safetensors", "*.json", "*/config.json", "*.txt"] if id == SENTENCES else ["*.vec", "*.txt"]
-    total = hashlib.sha256()
-    for path in sorted({path for name in names for path in folder.glob(name)}):
+    """SHA-256 of all that a model's vectors depend on; empty if there is no such model any more."""
+    total, files = hashlib.sha256(), _files(id, folder)
+    for name, path in files:
         with path.open("rb") as file:
-            total.update(f"{path.relative_to(folder)}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
-    return total.hexdigest()
+            total.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
+    return total.hexdigest() if files else ""
+
+
+def _files(id: str, folder: Path) -> list[tuple[str, Path]]:
+    if id == SENTENCES:
+        names = ("*.safetensors", "*.json", "*/config.json", "*.txt")
+        paths = sorted({path for name in names for path in folder.glob(name)})
+        return [(str(path.relative_to(folder)), path) for path in paths]
+    try:
+        return [(path.name, path) for path in find_table(folder).files]
+    except BadModel:
+        return []
+
+
+def _table(folder: TextFolder) -> WordTable:
+    try:
+        return find_table(folder.path)
+    except BadModel as error:
+        raise InputError(f"the model {folder.id} cannot be used any more: {error}") from None
+
+
+def _origin(folder: TextFolder) -> str:
+    return f"installed ({folder.package})" if folder.package else "registered"
+
+
+def _kept(kept: dict[_Key, _Value], key: _Key, make: Callable[[], _Value]) -> _Value:
+    if key not in kept:
+        kept[key] = make()
+    return kept[key]

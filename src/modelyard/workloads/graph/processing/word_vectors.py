@@ -1,17 +1,12 @@
-"""Means of word vectors, out of a table of text, and the language of texts.
-
-A table is read once, and only the words that occur are kept: those of fastText have millions.
-"""
+"""Means of word vectors, and the language of texts."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy import sparse
 
-from modelyard.runner.context import InputError
+from modelyard.workloads.graph.processing.word_index import WordIndex
 
 LONGEST_WORD = 6
 """Characters of a Chinese word."""
@@ -24,17 +19,13 @@ _LITTLE = {
 LITTLE_WORDS = {language: frozenset(text.split()) for language, text in _LITTLE.items()}
 _WORDS = re.compile(r"[\u4e00-\u9fff]+|[^\W_\u4e00-\u9fff]+")
 
-Progress = Callable[[int], None]
 
-
-def word_means(
-    path: Path, texts: Sequence[str], size: int, length: int | None, unit: bool, progress: Progress
-) -> np.ndarray:
+def word_means(index: WordIndex, texts: Sequence[str], length: int | None, unit: bool) -> np.ndarray:
     """The mean of the vectors of the words of each text that the table has; float32 `[len(texts), size]`.
 
     length: how many words of a text count. unit: whether each word's vector is of length 1 before.
     """
-    places, table = _known_words(path, _candidates(texts), size, progress)
+    places, table = index.vectors(_candidates(texts))
     if unit:
         table /= np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
     texts_of, words_of = [], []
@@ -68,44 +59,7 @@ def detect(texts: Sequence[str]) -> str | None:
     return best if counts[best] > 0.1 * len(tokens) else None
 
 
-def vector_size(path: Path) -> int:
-    """How many numbers each word has in a table, which may begin with its own size."""
-    with path.open("rb") as file:
-        return [len(line.split()) - 1 for line in islice(file, 2)][-1]
-
-
-def _known_words(
-    path: Path, candidates: set[bytes], size: int, progress: Progress
-) -> tuple[dict[str, int], np.ndarray]:
-    """Those of the candidates that the table has, by their row; the table is read once, and kept in no other part."""
-    places: dict[str, int] = {}
-    found: list[np.ndarray] = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if number % 100_000 == 0:
-                progress(0)
-            name, _, numbers = line.partition(b" ")
-            if name in candidates and (vector := _vector(numbers, size, f"{path.name}, line {number}")) is not None:
-                places.setdefault(name.decode(), len(found))
-                found.append(vector)
-    return places, np.array(found, np.float32).reshape(-1, size)
-
-
-def _vector(numbers: bytes, size: int, place: str) -> np.ndarray | None:
-    """None for the table's own size, and for a word with a space in it, which some tables have."""
-    fields = numbers.split()
-    if len(fields) > size or (len(fields) == 1 < size and place.endswith(" 1")):
-        return None
-    try:
-        vector = np.array(fields).astype(np.float32)
-    except ValueError:
-        raise InputError(f"{place}: holds what is no number") from None
-    if len(vector) != size or not np.isfinite(vector).all():
-        raise InputError(f"{place}: has {len(vector)} numbers, where {size} finite ones are needed")
-    return vector
-
-
-def _candidates(texts: Sequence[str]) -> set[bytes]:
+def _candidates(texts: Sequence[str]) -> set[str]:
     """Whatever may be a word of the texts."""
     found: set[str] = set()
     for text in texts:
@@ -115,7 +69,7 @@ def _candidates(texts: Sequence[str]) -> set[bytes]:
                 found.update(run[start:end] for start, end in ends)
             else:
                 found.update((run, run.lower()))
-    return {word.encode() for word in found}
+    return found
 
 
 def _segmented(run: str, known: Mapping[str, int]) -> Iterator[str]:
