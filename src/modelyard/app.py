@@ -253,7 +253,11 @@ class Application:
             bedrock_runtime(self.resolver.resolve, self.on_demand),
             self.passing.service() if self.passing else s3(self._s3(settings)),
             sts(self.sessions, checked=self.access.checked),
-            Service("sagemaker-runtime", sagemaker_runtime.handlers(self._serving, self.connections)),
+            Service(
+                "sagemaker-runtime",
+                sagemaker_runtime.handlers(self._serving, self.connections),
+                any_text=sagemaker_runtime.ANY_NAME,
+            ),
             *clean_rooms_services,
         ]
 

@@ -12,11 +12,12 @@ from tests.boto import Clients, Loop
 from modelyard.jobs.serving import Connections
 from modelyard.runner.context import Context
 from modelyard.runner.serving import RequestError, serve
-from modelyard.services.sagemaker_runtime import ServedEndpoint, handlers
+from modelyard.services.sagemaker_runtime import ANY_NAME, ServedEndpoint, handlers
 from modelyard.wire.endpoint import Endpoint, Service
 
 _ENDPOINTS = {
     ("111122223333", "us-east-1", "films"): ServedEndpoint("InService", "task-1"),
+    ("111122223333", "us-east-1", "films_of 2024/ü"): ServedEndpoint("InService", "task-1"),
     ("111122223333", "us-east-1", "newer"): ServedEndpoint("Updating", "task-1"),
     ("111122223333", "us-east-1", "starting"): ServedEndpoint("Creating", None),
     ("111122223333", "us-east-1", "ending"): ServedEndpoint("Deleting", "task-1"),
@@ -63,7 +64,7 @@ def find() -> Callable[..., ServedEndpoint | None]:
 @pytest.fixture
 def runtime(find: Callable[..., Any], task: Path, client_for: Clients, loop: Loop) -> Iterator[Callable[..., Any]]:
     connections = Connections(lambda task_id: task.parent / task_id / "serve.sock")
-    service = Service("sagemaker-runtime", handlers(find, connections, timeout=0.5))
+    service = Service("sagemaker-runtime", handlers(find, connections, timeout=0.5), any_text=ANY_NAME)
     application = Endpoint([service])
     yield lambda **who: client_for(application, "sagemaker-runtime", **who)
 
@@ -80,7 +81,7 @@ def _error(client: Any, **request: Any) -> dict[str, Any]:
     return response
 
 
-@pytest.mark.parametrize("name", ["films", "newer", "updated"])
+@pytest.mark.parametrize("name", ["films", "films_of 2024/ü", "newer", "updated"])
 def test_an_answer_comes_from_the_serving_task(runtime: Callable[..., Any], name: str) -> None:
     answer = runtime().invoke_endpoint(
         EndpointName=name, Body=b"\x00" * 1000, ContentType="application/json", Accept="application/json"

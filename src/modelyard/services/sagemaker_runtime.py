@@ -14,6 +14,9 @@ from modelyard.wire.errors import Fault
 TIMEOUT_SECONDS = 60.0
 """As in SageMaker: a model has 60 seconds to answer."""
 
+ANY_NAME = frozenset({"EndpointName"})
+"""What `find` decides: Neptune ML's ids may have underscores and more, which SageMaker's own names do not have."""
+
 _ANSWERING = ("InService", "Updating")
 """While an endpoint is updated, its old task answers."""
 
