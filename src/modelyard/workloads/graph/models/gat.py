@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modelyard.workloads.graph.data import Graph
-from modelyard.workloads.graph.models.attention import channels_of_heads, edge_sums, exponentials
+from modelyard.workloads.graph.models.attention import channels_of_heads, edge_softmax, edge_sums, end_sums
 from modelyard.workloads.graph.models.dropout import dropout
 from modelyard.workloads.graph.models.gnn import GNN, Dimensions, needs_one_type
 from modelyard.workloads.graph.training.adjacency import Relation
@@ -54,19 +54,27 @@ class GATLayer(nn.Module):
     def forward(self, x: Tensor, graph: GraphTensors) -> Tensor:
         """`[num_nodes, in_channels]` -> `[num_nodes, heads * channels]`, or `[num_nodes, channels]` if averaged."""
         x = x if self.weight is None else x @ self.weight
+        source, dest = (x @ _block_diagonal(one) for one in (self.source, self.dest))
+        score = functional.leaky_relu(
+            end_sums(graph.matrix, dest if graph.one_row_a_node else dest[graph.row_node], source), _NEGATIVE_SLOPE
+        )
         vectors = x.view(x.size(0), self.heads, -1).transpose(0, 1).contiguous()
-        row, column = graph.matrix.pattern
-        node = graph.row_node[row]
-        source, dest = (torch.einsum("hnc,hc->hn", vectors, one) for one in (self.source, self.dest))
-        score = source.index_select(1, column) + dest.index_select(1, node)
-        score = functional.leaky_relu(score, _NEGATIVE_SLOPE)
-        numerator, denominator = exponentials(graph.matrix, score, graph.row_node, x.size(0))
-        rows = edge_sums(graph.matrix, dropout(numerator, self.dropout, self.training), vectors)
+        weight = edge_softmax(graph.matrix, score, graph.row_node, x.size(0))
+        out = edge_sums(graph.matrix, dropout(weight, self.dropout, self.training), vectors)
         if not graph.one_row_a_node:
-            rows = torch.zeros_like(vectors).index_copy(1, graph.row_node, rows)
-        out = rows / denominator[:, :, None]
+            out = torch.zeros_like(vectors).index_copy(1, graph.row_node, out)
         out = out.transpose(0, 1).reshape(x.size(0), -1) if self.concat else out.mean(0)
         return out + self.bias
+
+
+def _block_diagonal(weight: Tensor) -> Tensor:
+    """`[heads, channels]` -> `[heads * channels, heads]`: one product with it is the product of each head with its own.
+
+    A product a head has too few channels to be fast.
+    """
+    heads, channels = weight.shape
+    own = torch.eye(heads, device=weight.device).repeat_interleave(channels, dim=0)
+    return own * weight.reshape(-1, 1)
 
 
 class GAT(GNN):

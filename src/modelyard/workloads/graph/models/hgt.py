@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modelyard.workloads.graph.data import Graph
-from modelyard.workloads.graph.models.attention import channels_of_heads, edge_scores, edge_sums, exponentials
+from modelyard.workloads.graph.models.attention import channels_of_heads, edge_scores, edge_softmax, edge_sums
 from modelyard.workloads.graph.models.gnn import GNN, Dimensions
 from modelyard.workloads.graph.training.adjacency import Relation, decide_relations
 from modelyard.workloads.graph.training.entries import Tiers, entry, extended, replaced
@@ -68,9 +68,9 @@ class HGTLayer(nn.Module):
         scale = self.prior[:, :, None, None] * query.size(2) ** -0.5
         asked = _by_relation(query[:, graph.row_node], self.attention.transpose(2, 3) * scale, graph.sizes)
         score = edge_scores(graph.matrix, asked, key)
-        numerator, denominator = exponentials(graph.matrix, score, graph.row_node, x.size(0))
-        rows = _by_relation(edge_sums(graph.matrix, numerator, value), self.message, graph.sizes)
-        sums = rows.new_zeros(query.shape).index_add(1, graph.row_node, rows) / denominator[:, :, None]
+        weight = edge_softmax(graph.matrix, score, graph.row_node, x.size(0))
+        rows = _by_relation(edge_sums(graph.matrix, weight, value), self.message, graph.sizes)
+        sums = rows.new_zeros(query.shape).index_add(1, graph.row_node, rows)
         out: Tensor = self.out(functional.gelu(sums.transpose(0, 1).reshape(x.shape)), graph.num_nodes)
         if self.skip is None:
             return out
