@@ -39,7 +39,7 @@ def test_the_secret_of_links_is_kept_with_the_data(tmp_path: Path) -> None:
     urls = []
     for folder in ("one", "one", "two"):
         application = Application(Settings(tmp_path / folder))
-        urls.append(re.sub("expires=[0-9]+", "", application.pages.log_url("", "task")))
+        urls.append(re.sub("expires=[0-9]+", "", application.links.url("", "task")))
         application.close()
     assert urls[0] != urls[2]
 

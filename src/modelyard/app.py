@@ -40,6 +40,8 @@ from modelyard.jobs.store import Store
 from modelyard.jobs.supervisor import Supervisor
 from modelyard.jobs.tags import Tags
 from modelyard.jobs.text_models import TextModels
+from modelyard.links import Links
+from modelyard.logs import Logs
 from modelyard.pages import Pages
 from modelyard.services import sagemaker_runtime
 from modelyard.services.bedrock.backend import Backend as BedrockBackend
@@ -71,8 +73,14 @@ from modelyard.storage.places import Places
 from modelyard.storage.threads import Threads
 from modelyard.storage.tree import Tree
 from modelyard.storage.uploads import Uploads
+from modelyard.views.ask import Views
 from modelyard.views.audit import AuditView
+from modelyard.views.buckets import BucketsView
+from modelyard.views.endpoints import EndpointsView
 from modelyard.views.images import ImagesView
+from modelyard.views.jobs import JobsView
+from modelyard.views.logs import LogPage
+from modelyard.views.models import BaseModelsView
 from modelyard.views.query_check import QueryCheckView
 from modelyard.views.tables import TablesView
 from modelyard.views.text_models import TextModelsView
@@ -131,25 +139,10 @@ class Application:
         self.connections = Connections(self.engine.socket)
         self.sessions = Sessions(self.database)
         self.access = Access(folder, self.sessions)
-        self.pages = Pages(
-            self.store,
-            self.deployments,
-            self.buckets,
-            self.storage,
-            self.engine,
-            self.base_models,
-            self.supervisor.wake,
-            self._secret(),
-            self.access.account_of,
-            self.access.of_pages,
-            {
-                **AuditView(self.parties, self.audit).views,
-                **TablesView(self.catalog, self.buckets, self.storage).views,
-                **ImagesView(self.images).views,
-                **TextModelsView(self.text_models).views,
-                **QueryCheckView(self.parties, self.queries, self.budgets).views,
-            },
-        )
+        self.links = Links(self._secret())
+        self.logs = Logs(self.store, self.engine)
+        log_page = LogPage(self.links, self.logs)
+        self.pages = Pages(self._views(), log_page, self.access.account_of, self.access.of_pages)
         self.bedrock = BedrockBackend(
             store=self.store,
             resources=self.resources,
@@ -206,6 +199,19 @@ class Application:
         self.tree.close()
         self.database.close()
 
+    def _views(self) -> Views:
+        return {
+            **JobsView(self.store, self.engine, self.links, self.supervisor.wake).views,
+            **EndpointsView(self.deployments, self.links).views,
+            **BucketsView(self.buckets, self.storage).views,
+            **BaseModelsView(self.base_models).views,
+            **TextModelsView(self.text_models).views,
+            **ImagesView(self.images).views,
+            **TablesView(self.catalog, self.buckets, self.storage).views,
+            **QueryCheckView(self.parties, self.queries, self.budgets).views,
+            **AuditView(self.parties, self.audit).views,
+        }
+
     def _services(self, settings: Settings) -> list[Service]:
         backend = Backend(
             store=self.store,
@@ -213,7 +219,7 @@ class Application:
             storage=self.storage,
             buckets=self.buckets,
             wake=self.supervisor.wake,
-            log_url=self.pages.log_url,
+            log_url=self.links.url,
             slots=settings.slots,
             text_models=self.text_models,
             custom_model_memory=int(settings.custom_model_memory * 2**30) if settings.custom_model_memory else None,
@@ -320,7 +326,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]  # ours end the process with status 0
 
     def end() -> None:
-        application.pages.close()
+        application.logs.close()
         server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):

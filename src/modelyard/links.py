@@ -22,6 +22,10 @@ class Links:
         """The path and query of a task's log: the same for an hour, valid for 12 to 13 from now."""
         return self._of_now(task, int(time.time()) // CHANGE_SECONDS)
 
+    def url(self, base_url: str, task: str) -> str:
+        """The address of a task's log: for the owner alone to hand on."""
+        return base_url + self.path(task)
+
     def valid(self, task: str, expires: str, signature: str) -> bool:
         """Whether a link was made here for this task, and its end (seconds since the epoch) has not come."""
         ours = self._signature(task, expires).encode()

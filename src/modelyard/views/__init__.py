@@ -1,1 +1,1 @@
-"""Pages of parts that not every server's user needs: each module answers for one noun."""
+"""What our own pages answer, as JSON: a module for each noun."""

@@ -1,13 +1,12 @@
 """The audit log of a membership, for the one whose it is."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from modelyard.collaborations.audit import Audit
 from modelyard.collaborations.parties import NotAMember, Parties
 from modelyard.jobs.model import Owner
-from modelyard.pages import Ask, Refused, View
+from modelyard.views.ask import Ask, Refused, Views
 
 
 class AuditView:
@@ -16,7 +15,7 @@ class AuditView:
     def __init__(self, parties: Parties, audit: Audit) -> None:
         self._parties = parties
         self._audit = audit
-        self.views: Mapping[str, tuple[str, View]] = {"/-/audit/": ("GET", self._list)}
+        self.views: Views = {"/-/audit/": ("GET", self._list)}
 
     def _list(self, ask: Ask) -> Any:
         """The newest entries first; `following` is the value of `before` for those that came earlier.

@@ -1,6 +1,5 @@
 """The images that containers run: the operator, who sits at this machine, adds and removes them."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from modelyard.images.folder import BadImage
 from modelyard.jobs.images import Images
 from modelyard.jobs.model import NotFound
-from modelyard.pages import Ask, Refused, View
+from modelyard.views.ask import Ask, Refused, Views
 
 
 class ImagesView:
@@ -16,7 +15,7 @@ class ImagesView:
 
     def __init__(self, images: Images) -> None:
         self._images = images
-        self.views: Mapping[str, tuple[str, View]] = {
+        self.views: Views = {
             "/-/images/": ("GET", self._list),
             "/-/images/add": ("POST", self._add),
             "/-/images/remove": ("POST", self._remove),
@@ -27,7 +26,7 @@ class ImagesView:
 
     async def _add(self, ask: Ask) -> Any:
         """Takes in what lies on this machine."""
-        uri, path = _operators(ask).required("uri"), Path(ask.required("path"))
+        uri, path = ask.by_operator().required("uri"), Path(ask.required("path"))
         config = ask.query.get("config")
         try:
             added = await self._images.add(uri, path, Path(config) if config else None, ask.query.get("digest"))
@@ -36,15 +35,9 @@ class ImagesView:
             raise Refused(400, str(error)) from None
 
     async def _remove(self, ask: Ask) -> Any:
-        uri = _operators(ask).required("uri")
+        uri = ask.by_operator().required("uri")
         try:
             return asdict(await self._images.remove(uri))
         except NotFound:
             known = ", ".join(image.uri for image in self._images.list()) or "none"
             raise Refused(404, f"There is no image {uri[:255]!r}; added are: {known}") from None
-
-
-def _operators(ask: Ask) -> Ask:
-    if not ask.here:
-        raise Refused(403, "This is done from the server's own machine only")
-    return ask

@@ -1,14 +1,13 @@
 """The dry run of a query: would it be allowed, and which rule says no? Nothing is run, and nothing is spent."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from modelyard.analysis.model import Purpose, Refused
 from modelyard.collaborations.budgets import Budgets
 from modelyard.collaborations.parties import Membership, NotAMember, Parties
 from modelyard.collaborations.queries import Judged, Queries
-from modelyard.pages import Ask, View
-from modelyard.pages import Refused as NotAnswered
+from modelyard.views.ask import Ask, Views
+from modelyard.views.ask import Refused as NotAnswered
 
 
 class QueryCheckView:
@@ -18,7 +17,7 @@ class QueryCheckView:
         self._parties = parties
         self._queries = queries
         self._budgets = budgets
-        self.views: Mapping[str, tuple[str, View]] = {"/-/query-check/": ("POST", self._check)}
+        self.views: Views = {"/-/query-check/": ("POST", self._check)}
 
     async def _check(self, ask: Ask) -> Any:
         """Of `sql`, or a `template`'s ARN; for a result, which `receiver` gets, or for `model_association`'s ARN."""

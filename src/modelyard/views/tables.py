@@ -1,7 +1,6 @@
 """The small catalog of tables: each account sees, adds and removes its own."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,10 +9,10 @@ from modelyard.collaborations.catalog import Catalog, Entry
 from modelyard.collaborations.schemas import NoSchema, Schema, read_schema
 from modelyard.collaborations.tables import FORMATS
 from modelyard.jobs.model import NotFound
-from modelyard.pages import Ask, Refused, View
 from modelyard.storage.base import Storage
 from modelyard.storage.buckets import AccessDenied, Buckets
 from modelyard.storage.names import ObjectError, parts
+from modelyard.views.ask import Ask, Refused, Views
 
 _NAME = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_-]{0,127})\.([A-Za-z0-9_][A-Za-z0-9_-]{0,127})")
 
@@ -25,7 +24,7 @@ class TablesView:
         self._catalog = catalog
         self._buckets = buckets
         self._storage = storage
-        self.views: Mapping[str, tuple[str, View]] = {
+        self.views: Views = {
             "/-/tables/": ("GET", self._list),
             "/-/tables/add": ("POST", self._add),
             "/-/tables/remove": ("POST", self._remove),

@@ -1,6 +1,5 @@
 """The models of text: the operator, who sits at this machine, adds and removes them."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from modelyard.jobs.model import AlreadyExists, NotFound
 from modelyard.jobs.text_models import TextModels
 from modelyard.model_folder import BadModel
-from modelyard.pages import Ask, Refused, View
+from modelyard.views.ask import Ask, Refused, Views
 
 
 class TextModelsView:
@@ -16,7 +15,7 @@ class TextModelsView:
 
     def __init__(self, models: TextModels) -> None:
         self._models = models
-        self.views: Mapping[str, tuple[str, View]] = {
+        self.views: Views = {
             "/-/text-models/": ("GET", self._list),
             "/-/text-models/add": ("POST", self._add),
             "/-/text-models/remove": ("POST", self._remove),
@@ -26,7 +25,7 @@ class TextModelsView:
         return {"models": [asdict(model) for model in self._models.all()]}
 
     async def _add(self, ask: Ask) -> Any:
-        id, path = _operators(ask).required("id"), Path(ask.required("path"))
+        id, path = ask.by_operator().required("id"), Path(ask.required("path"))
         try:
             return asdict(await self._models.add(id, path))
         except BadModel as error:
@@ -36,15 +35,9 @@ class TextModelsView:
             raise Refused(409, reason) from None
 
     async def _remove(self, ask: Ask) -> Any:
-        id = _operators(ask).required("id")
+        id = ask.by_operator().required("id")
         try:
             return asdict(await self._models.remove(id))
         except NotFound:
             known = ", ".join(model.id for model in self._models.all()) or "none"
             raise Refused(404, f"There is no model of text {id[:255]!r}; registered are: {known}") from None
-
-
-def _operators(ask: Ask) -> Ask:
-    if not ask.here:
-        raise Refused(403, "This is done from the server's own machine only")
-    return ask
