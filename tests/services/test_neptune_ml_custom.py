@@ -1,16 +1,21 @@
 """Custom models as a user of boto3 meets them: the jobs are real ones, with scripts that end at once."""
 
 import json
+import shutil
 from typing import Any
 
+import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 from tests.boto import Send
+from tests.conftest import ROOT
 from tests.services.test_neptune_ml import IN, OUT, Server, code_of, neptune, objects, runtime, server, wait
 from tests.workloads.graph.custom.conftest import TRAINING, TRANSFORM, configuration
+from tests.workloads.graph.inference.test_edges import VERDICT, pairs_of, rated, table
 
 __all__ = ["neptune", "runtime", "server"]  # fixtures
 SCRIPTS = "s3://bucket/scripts"
+EDGE_EXAMPLE = ROOT / "examples" / "custom_edge_model"
 
 
 @pytest.fixture
@@ -84,6 +89,34 @@ class TestCustomModel:
             dataProcessingJobId=processed, mlModelTrainingJobId="custom", modelTransformOutputS3Location=OUT
         )["id"]
         assert wait(neptune.get_ml_model_transform_job, id, seconds=300)["status"] == "Completed"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("sandbox")
+def test_edges_are_classified_by_the_scripts_of_the_example(server: Server, neptune: Any, runtime: Any) -> None:
+    rated(objects(server, "s3://bucket/films"), VERDICT)
+    shutil.copytree(EDGE_EXAMPLE, objects(server, "s3://bucket/edge-scripts"))
+    neptune.start_ml_data_processing_job(id="ce", inputDataS3Location="s3://bucket/films", processedDataS3Location=OUT)
+    assert wait(neptune.get_ml_data_processing_job, "ce", seconds=300)["status"] == "Completed"
+    neptune.start_ml_model_training_job(
+        id="ce",
+        dataProcessingJobId="ce",
+        trainModelS3Location=OUT,
+        maxHPONumberOfTrainingJobs=1,
+        customModelTrainingParameters={"sourceS3DirectoryPath": "s3://bucket/edge-scripts"},
+    )
+    job = wait(neptune.get_ml_model_training_job, "ce", seconds=300)
+    assert job["status"] == "Completed", job["processingJob"]
+    neptune.create_ml_endpoint(id="ce", mlModelTrainingJobId="ce", modelName="custom")
+    assert wait(neptune.get_ml_endpoint, "ce", "InService", "Failed")["status"] == "InService"
+    rows = table(objects(server, job["processingJob"]["outputLocation"]))
+    alone = [rows[0] for rows in pairs_of(rows).values() if len(rows) == 1 and rows[0]["split"] == "test"]
+    edges = [{"headNodeId": row["head"], "tailNodeId": row["tail"]} for row in alone]
+    body = json.dumps({"data": {"globalParameters": {"edgeType": "rated", "property": "verdict"}, "edges": edges}})
+    answers = json.load(runtime.invoke_endpoint(EndpointName="ce", Body=body)["Body"])["output"]
+    said = [answer["predictions"][0]["value"] for answer in answers]
+    assert said == [row["prediction"] for row in alone]
+    assert np.mean([value == row["label"] for value, row in zip(said, alone, strict=True)]) >= 0.85
 
 
 class TestRefusals:

@@ -46,6 +46,16 @@ def test_node_predictions_are_left_as_neptune_wants_them(tmp_path: Path) -> None
     }
 
 
+def test_edge_predictions_are_left_as_those_of_nodes(made: Any, tmp_path: Path) -> None:
+    folder = made(Task("edge_class"), {"b": 1, "a": 2}, {}).write(tmp_path / "graph").folder
+    vectors = {"a": torch.full((2, 2), 2.0), "b": torch.full((1, 2), 1.0)}
+    toolkit.save_edge_prediction_model_artifacts(tmp_path, folder, PARAMS, torch.eye(3), vectors)
+
+    assert np.load(tmp_path / "result.npz")["infer_scores"].tolist() == np.eye(3).tolist()
+    assert np.load(tmp_path / "entity.npy")[:, 0].tolist() == [1.0, 2.0, 2.0]
+    assert json.loads((tmp_path / "config.json").read_text())["task"] == "node_class"
+
+
 def test_vectors_of_all_types_are_left_in_the_order_of_the_graph(made: Any, tmp_path: Path) -> None:
     folder = made(Task("link_predict"), {"b": 1, "a": 2}, {}).write(tmp_path / "graph").folder
     vectors = {"a": torch.full((2, 2), 2.0), "b": torch.full((1, 2), 1.0)}

@@ -66,6 +66,24 @@ def save_node_prediction_model_artifacts(
     _save_config(model_path, params)
 
 
+def save_edge_prediction_model_artifacts(
+    model_path: Folder,
+    data_path: Folder,
+    params: Mapping[str, Any],
+    predictions: Array,
+    entity_embeddings: Mapping[str, Array] | None = None,
+) -> None:
+    """Writes what an edge task leaves for an endpoint, as the other two do; neptuneml-toolkit has no such function.
+
+    predictions: `[edges of the target type, classes]`, probabilities, or `[edges, 1]`, values, in the processed graph's
+    order. entity_embeddings: `[nodes, channels]` of each node type.
+    """
+    np.savez(Path(model_path) / "result.npz", infer_scores=_array(predictions))
+    if entity_embeddings is not None:
+        _save_vectors(model_path, data_path, entity_embeddings)
+    _save_config(model_path, params)
+
+
 def save_link_prediction_model_artifacts(
     model_path: Folder,
     data_path: Folder,
@@ -79,12 +97,16 @@ def save_link_prediction_model_artifacts(
     of the processed graph, without reverse ones; a link's score is `sum(head * relation * tail)`, or without them
     `sum(head * tail)`.
     """
-    names = [node_type.name for node_type in read_graph(Path(data_path)).node_types]
-    rows = np.concatenate([_array(entity_embeddings[name]) for name in names])
-    np.save(Path(model_path) / "entity.npy", rows)
+    _save_vectors(model_path, data_path, entity_embeddings)
     if rel_type_embeddings is not None:
         np.save(Path(model_path) / "relation.npy", _array(rel_type_embeddings))
     _save_config(model_path, params)
+
+
+def _save_vectors(model_path: Folder, data_path: Folder, entity_embeddings: Mapping[str, Array]) -> None:
+    names = [node_type.name for node_type in read_graph(Path(data_path)).node_types]
+    rows = np.concatenate([_array(entity_embeddings[name]) for name in names])
+    np.save(Path(model_path) / "entity.npy", rows)
 
 
 def _save_config(path: Folder, params: Mapping[str, Any]) -> None:

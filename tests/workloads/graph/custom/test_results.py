@@ -2,6 +2,7 @@ import io
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,51 @@ class TestScores:
         os.mkfifo(tmp_path / "result.npz")
         with pytest.raises(InputError, match="no plain file"):
             results.scores(tmp_path, graph)
+
+
+class TestEdges:
+    """Five nodes of two types; three edges of the type that is predicted, and one of another."""
+
+    KEY = ("a", "x", "b")
+
+    @pytest.fixture
+    def edges(self, made: Any, tmp_path: Path) -> Callable[..., Graph]:
+        def make(**task: Any) -> Graph:
+            graph: Graph = made(
+                Task(property="kind", edge_type=self.KEY, **task),
+                {"a": 2, "b": 3},
+                {("a", "y", "a"): np.zeros((2, 1)), self.KEY: np.array([[0, 1, 0], [1, 2, 1]])},
+                edge_split={self.KEY: np.ones(3)},
+            ).write(tmp_path / "edges")
+            return graph
+
+        return make
+
+    def test_scores_have_a_row_for_each_edge_of_the_type(self, edges: Any, tmp_path: Path) -> None:
+        graph = edges(type="edge_class", classes=("p", "q"))
+        scores = np.array([[0.5, 0.5], [1, 0], [0, 1]])
+        assert results.scores(left(tmp_path, infer_scores=scores), graph).tolist() == scores.tolist()
+        with pytest.raises(InputError, match=r"infer_scores: its shape is \[5, 2\]; the graph needs \[3, 2\]"):
+            results.scores(left(tmp_path, infer_scores=np.ones((5, 2))), graph)
+
+    def test_logits_of_several_labels_become_a_probability_each(self, edges: Any, tmp_path: Path) -> None:
+        graph = edges(type="edge_class", classes=("p", "q"), multilabel=True)
+        found = results.scores(left(tmp_path, infer_scores=np.tile([0.0, 900.0], (3, 1))), graph)
+        assert found[0] == pytest.approx([0.5, 1.0])
+
+    def test_values_are_one_for_each_edge(self, edges: Any, tmp_path: Path) -> None:
+        found = results.scores(left(tmp_path, infer_scores=np.arange(3.0) - 9), edges(type="edge_regression"))
+        assert found.tolist() == [[-9.0], [-8.0], [-7.0]]
+
+    def test_vectors_are_those_of_all_nodes(self, edges: Any, tmp_path: Path) -> None:
+        graph = edges(type="edge_regression")
+        np.save(tmp_path / "entity.npy", np.ones((5, 2)))
+        found = results.embeddings(tmp_path, graph, [0, 2, 5])
+        assert found is not None
+        assert found.shape == (5, 2)
+        np.save(tmp_path / "entity.npy", np.ones((2, 2)))
+        with pytest.raises(InputError, match=r"entity.npy: its shape is \[2, 2\]; the graph needs \[5, channels\]"):
+            results.embeddings(tmp_path, graph, [0, 2, 5])
 
 
 class TestVectors:

@@ -117,14 +117,18 @@ def test_a_search_without_a_model_says_why(
     assert reason in str(error.value)
 
 
-def test_a_task_that_nobody_could_serve_is_refused_at_once(
-    made: Any, source: Source, search: Search, tmp_path: Path
-) -> None:
+def test_a_script_for_edges_is_told_their_type(made: Any, source: Source, search: Search, tmp_path: Path) -> None:
     key = ("a", "x", "a")
     task = Task("edge_class", property="kind", classes=("p", "q"), edge_type=key)
     made(task, {"a": 2}, {key: np.zeros((2, 1))}, edge_split={key: np.ones(1)}).write(tmp_path / "edges")
-    with pytest.raises(InputError, match="task is edge_class; custom models are served for node_class"):
-        stage.run(search(tmp_path / "edges", source()))
+    program = "import sys\nopen('/opt/ml/model/told', 'w').write(' '.join(sys.argv))\nprint('score: 1')"
+    space = json.dumps(configuration(task_type="edge_class"))
+    files = {"training.py": program, "model-hpo-configuration.json": space}
+    context = search(tmp_path / "edges", source(files), max_trials=1)
+    stage.run(context)
+
+    told = (context.output / "model" / "told").read_text()
+    assert told.endswith("--task edge_class --model custom --name edge_class-custom --target_etype x --property kind")
 
 
 @pytest.mark.parametrize("name", ["training.py", "transform.py", "model-hpo-configuration.json"])

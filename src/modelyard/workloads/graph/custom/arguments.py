@@ -15,6 +15,8 @@ def training_arguments(task: Task, hyperparameters: Mapping[str, Any]) -> dict[s
     told = {"task": task.type, "model": MODEL, "name": f"{task.type}-{MODEL}"}
     if task.node_type is not None:
         told["target_ntype"] = task.node_type
+    if task.edge_type is not None:
+        _, told["target_etype"], _ = task.edge_type
     if task.property is not None:
         told["property"] = task.property
     return {**hyperparameters, **told}

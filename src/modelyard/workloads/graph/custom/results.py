@@ -4,6 +4,8 @@ Nothing of it is unpickled: ids and labels are those of the processed graph, who
 
 - node tasks: `result.npz` with `infer_scores` `[nodes of the target type, classes]`, or `[…, 1]` for regression;
   optional `entity.npy` `[nodes of the target type, or all, channels]`;
+- edge tasks, of which the contract names no artifacts: as node tasks, with the edges of the target type in the place of
+  nodes; optional `entity.npy` `[all nodes, channels]`;
 - link prediction: `entity.npy` `[all nodes, channels]`, the node types in the graph's order; optional `relation.npy`
   `[edge types, or those that are predicted, channels]`: a link's score is `sum(head * relation * tail)`.
 """
@@ -22,34 +24,23 @@ from typing import BinaryIO
 import numpy as np
 
 from modelyard.runner.context import InputError
-from modelyard.workloads.graph.data import Graph, TaskType
+from modelyard.workloads.graph.data import Graph
 
 Shape = tuple[int, ...]
 TRANSDUCTIVE = "online-transductive-infer"
-SERVED: Sequence[TaskType] = ("node_class", "node_regression", "link_predict")
 _MOST_CONFIGURATION = 2**20
 _MOST_CHANNELS = 65_536
 _OTHERS = 64 * 2**20
 """Bytes that `result.npz` may hold beside what is read of it."""
 
 
-def check_task(graph: Graph) -> None:
-    """InputError where nobody could serve what a custom model of the graph's task leaves."""
-    if graph.task.type not in SERVED:
-        raise InputError(
-            f"the processed graph's task is {graph.task.type}; custom models are served for {', '.join(SERVED)}, since "
-            "Neptune ML's contract knows no artifacts of others"
-        )
-
-
 def scores(folder: Path, graph: Graph) -> np.ndarray:
-    """A node task's predictions, float32 `[nodes of the target type, classes]`: probabilities; or values, `[…, 1]`.
+    """The predictions of a node or an edge task, float32 `[targets, classes]`: probabilities; or values, `[…, 1]`.
 
-    What is outside 0 to 1 is taken for logits. InputError names what is wrong with the file.
+    Targets are the nodes, or the edges, of the target type. What is outside 0 to 1 is taken for logits. InputError
+    names what is wrong with the file.
     """
-    task = graph.task
-    assert task.node_type is not None
-    rows = graph.node_types[graph.node_type_index(task.node_type)].num_nodes
+    task, rows = graph.task, _targets(graph)
     shapes = [(rows,), (rows, 1)] if task.is_regression() else [(rows, len(task.classes))]
     with _opened(folder / "result.npz") as file:
         largest = 16 * math.prod(shapes[-1])
@@ -123,6 +114,14 @@ def check_configuration(folder: Path) -> None:
             f"config.json: infer_type {infer_type!r}: inductive inference of custom models is not served; "
             f"a custom model is {TRANSDUCTIVE!r}"
         )
+
+
+def _targets(graph: Graph) -> int:
+    """How many nodes, or edges, the target type has."""
+    if graph.task.edge_type is not None:
+        return graph.edge_types[graph.edge_type_index(graph.task.edge_type)].num_edges
+    assert graph.task.node_type is not None
+    return graph.node_types[graph.node_type_index(graph.task.node_type)].num_nodes
 
 
 def _vectors(path: Path, rows: Sequence[int]) -> np.ndarray:

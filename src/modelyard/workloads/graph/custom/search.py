@@ -29,7 +29,6 @@ from modelyard.workloads.graph.custom.arguments import command, training_argumen
 from modelyard.workloads.graph.custom.configuration import Objective, read_configuration
 from modelyard.workloads.graph.custom.readable import readable
 from modelyard.workloads.graph.custom.requirements import installed
-from modelyard.workloads.graph.custom.results import check_task
 from modelyard.workloads.graph.custom.script import DISK, Room, Sandbox, Script, memory
 from modelyard.workloads.graph.data import Graph, read_graph
 from modelyard.workloads.graph.training.suggestions import as_suggested, as_value, distribution
@@ -133,7 +132,6 @@ class Search:
         self._context = context
         self._graph = graph
         parameters = context.parameters
-        check_task(graph)
         self._image = code.take(context.inputs["source"], context.state / "code")
         code.check(self._image, parameters["training"], parameters["transform"], code.CONFIGURATION)
         self._configuration = read_configuration(self._image.files / code.CONFIGURATION, graph)

@@ -20,6 +20,7 @@ from modelyard.workloads.graph.custom.search import DETAILS
 from modelyard.workloads.graph.data import Graph, read_graph
 from modelyard.workloads.graph.inference.artifacts import write_instance_recommendation
 from modelyard.workloads.graph.inference.transform import (
+    write_edge_scores,
     write_embeddings,
     write_links,
     write_node_scores,
@@ -41,7 +42,6 @@ def run(context: Context) -> dict[str, Any]:
     `memory` and `network` as the search has them. InputError if the script fails, or leaves what cannot be served.
     """
     graph, model = read_graph(context.inputs["graph"]), context.inputs["model"]
-    results.check_task(graph)
     _step(context, 1, "running the transform script")
     room = _run_script(context, model)
     _step(context, 2, "checking what it left")
@@ -116,7 +116,10 @@ def _write(graph: Graph, left: Path, output: Path) -> dict[str, Any]:
     else:
         predictions = results.scores(left, graph)
         write_embeddings(graph, np.zeros((0, 0), np.float32) if vectors is None else vectors, output)
-        told = write_node_scores(graph, predictions, graph.task.classes, output)
+        if graph.task.edge_type is not None:
+            told = write_edge_scores(graph, predictions, output)
+        else:
+            told = write_node_scores(graph, predictions, graph.task.classes, output)
     write_serving(graph, MODEL, graph.task.classes, output)
     return {"nodes": offsets[-1], **told}
 

@@ -4,6 +4,9 @@ A folder holds `decoder.npz`: the decoder's weights, with the standardisation of
 regression's labels folded into them, `mean`, the mean features, and the name of the `activation`. Where edges have
 features, it also holds `pairs.npy`, int64 `[num_edges]`, the sorted codes `head * num_tails + tail` of the rows of
 their ends within their types, and `features.npy`, float32 `[num_edges, dim]`, in the same order.
+
+A custom model's folder holds no decoder, which only its author knows, but what the model said of the graph's edges:
+`pairs.npy` as above, each pair once, and `scores.npy`, float32 `[num_pairs, outputs]`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,6 +43,28 @@ class EdgeScorer:
         return 1 / (1 + np.exp(-raw)) if self.activation == "sigmoid" else raw
 
 
+class PairScores:
+    """Scores of the pairs of nodes that edges join, as a custom model left them; of no others.
+
+    num_tails: nodes of the tails' type.
+    """
+
+    def __init__(self, folder: Path, num_tails: int) -> None:
+        self._num_tails = num_tails
+        self._pairs, self._scores = (read_mapped(folder / f"{name}.npy") for name in ("pairs", "scores"))
+
+    def knows(self, head: np.ndarray, tail: np.ndarray) -> np.ndarray:
+        """Which pairs of rows have scores, bool `[num_pairs]`."""
+        codes = head * self._num_tails + tail
+        known: np.ndarray = np.searchsorted(self._pairs, codes, "left") < np.searchsorted(self._pairs, codes, "right")
+        return known
+
+    def of(self, head: np.ndarray, tail: np.ndarray) -> np.ndarray:
+        """As `EdgeScores.of`, for pairs that have scores."""
+        scores: np.ndarray = self._scores[np.searchsorted(self._pairs, head * self._num_tails + tail)]
+        return scores
+
+
 class EdgeScores:
     """Scores of pairs of nodes. Where several edges join a pair, their scores are averaged; a pair without an edge is
     taken for one with mean features.
@@ -53,6 +78,10 @@ class EdgeScores:
         self._mean = self._scorer.weights["mean"]
         if self._mean.size:
             self._pairs, self._features = (read_mapped(folder / f"{name}.npy") for name in ("pairs", "features"))
+
+    def knows(self, head: np.ndarray, tail: np.ndarray) -> np.ndarray:
+        """As `PairScores.knows`: all of them."""
+        return np.ones(len(head), bool)
 
     def of(self, head: np.ndarray, tail: np.ndarray) -> np.ndarray:
         """float32 `[num_pairs, outputs]` for rows of nodes within their types, int64 `[num_pairs]`."""
@@ -134,6 +163,17 @@ def read_scorer(folder: Path) -> EdgeScorer:
     return EdgeScorer(weights, str(weights.pop("activation")))
 
 
+def write_pair_scores(graph: "Graph", scores: np.ndarray, folder: Path) -> None:
+    """Writes the folder of a custom model. scores: float32 `[num_edges, outputs]`; several of a pair are averaged."""
+    codes, _ = _codes(graph)
+    order = np.argsort(codes, kind="stable")
+    pairs, begin, count = np.unique(codes[order], return_index=True, return_counts=True)
+    sums = np.add.reduceat(scores[order], begin, axis=0) if len(pairs) else scores
+    folder.mkdir(parents=True)
+    np.save(folder / "pairs.npy", pairs)
+    np.save(folder / "scores.npy", sums / count[:, None].astype(np.float32))
+
+
 def _folded(decoder: Mapping[str, np.ndarray], mean: float, deviation: float) -> dict[str, np.ndarray]:
     first = decoder["first"].copy()
     vectors = len(first) - len(decoder["mean"])
@@ -147,11 +187,16 @@ def _folded(decoder: Mapping[str, np.ndarray], mean: float, deviation: float) ->
     }
 
 
-def _write_features(graph: "Graph", folder: Path) -> None:
+def _codes(graph: "Graph") -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
+    """What `pairs.npy` holds, in the order of the edges; and their arrays."""
     assert graph.task.edge_type is not None
     arrays = graph.edges(graph.edge_type_index(graph.task.edge_type))
     num_tails = graph.node_types[graph.node_type_index(graph.task.edge_type[2])].num_nodes
-    codes = arrays["edge_index"][0] * num_tails + arrays["edge_index"][1]
+    return arrays["edge_index"][0] * num_tails + arrays["edge_index"][1], arrays
+
+
+def _write_features(graph: "Graph", folder: Path) -> None:
+    codes, arrays = _codes(graph)
     order = np.argsort(codes, kind="stable")
     np.save(folder / "pairs.npy", codes[order])
     np.save(folder / "features.npy", arrays["features"][order])

@@ -3,7 +3,7 @@
 Text stands in the CSV as it is in the graph, quoted; it is data, not formulas, so open it as text in a spreadsheet.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 
 from modelyard.workloads.graph.data import NONE, TEST, TRAIN, VALID, Graph
-from modelyard.workloads.graph.inference.edges import EdgeScorer
 from modelyard.workloads.graph.inference.ranking import KnownLinks, Scorer, rank_links
 
 TAILS = 10
@@ -42,26 +41,25 @@ def write_node_predictions(graph: Graph, scores: np.ndarray, classes: tuple[str,
 
 
 def write_edge_predictions(
-    graph: Graph, scorer: EdgeScorer, heads: np.ndarray, tails: np.ndarray, classes: tuple[str, ...], output: Path
+    graph: Graph, scores: Callable[[slice], np.ndarray], classes: tuple[str, ...], output: Path
 ) -> tuple[int, int]:
     """Writes `predictions.csv` of an edge task: every edge of the type, each with its own features.
 
-    heads, tails: embeddings of all nodes of both ends' types. Gives how many edges are listed, and how many there are.
+    scores: of some of the edges, as `write_node_predictions` has them. Gives how many edges are listed, and how many
+    there are.
     """
     assert graph.task.edge_type is not None
     source, relation, dest = graph.task.edge_type
     head_ids, tail_ids = (pl.read_parquet(graph.ids_path(graph.node_type_index(n)))["id"] for n in (source, dest))
     arrays = graph.edges(graph.edge_type_index(graph.task.edge_type))
     head, tail = arrays["edge_index"]
-    features = arrays.get("features", np.empty((len(head), 0), np.float32))
     listed = min(len(head), MAX_ROWS)
     with (output / "predictions.csv").open("wb") as file:
         for begin in range(0, max(1, listed), _EDGES_AT_ONCE):
             some = slice(begin, min(begin + _EDGES_AT_ONCE, listed))
-            scores = scorer.scores(heads[head[some]], tails[tail[some]], features[some])
             ends = {"head": head_ids[head[some]], "relation": relation, "tail": tail_ids[tail[some]]}
             known = _known(graph, arrays["labels"][some], arrays["split"][some])
-            frame = pl.DataFrame(ends | _predicted(graph, scores, classes) | known)
+            frame = pl.DataFrame(ends | _predicted(graph, scores(some), classes) | known)
             frame.write_csv(file, include_header=begin == 0, quote_style="non_numeric")
     return listed, len(head)
 

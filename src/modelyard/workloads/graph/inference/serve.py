@@ -15,7 +15,7 @@ import orjson
 
 from modelyard.runner.context import Context, InputError
 from modelyard.runner.serving import RequestError, serve
-from modelyard.workloads.graph.inference.edges import EdgeScores
+from modelyard.workloads.graph.inference.edges import EdgeScores, PairScores
 from modelyard.workloads.graph.inference.fresh import Computed, Fresh
 from modelyard.workloads.graph.inference.ids import NodeIds, read_mapped
 from modelyard.workloads.graph.inference.ranking import Ranked, rank_links, rank_neighbours, read_known
@@ -63,11 +63,17 @@ class Model:
             self._vectors = {mode: read_mapped(serving / f"{end}_vectors.npy") for mode, end in _ENDS.items()}
             self._known = {mode: [read_known(one / f"{end}s") for one in known] for mode, end in _ENDS.items()}
         elif self._served.task in EDGE_TASKS:
-            target = self._served.targets[0]
-            heads, tails = (self._embeddings[self._served.rows(end)] for end in (target.source, target.dest))
-            self._edge_scores = EdgeScores(serving / "edges", heads, tails)
+            self._edge_scores = self._scores_of_edges(serving / "edges")
         else:
             self._scores = read_mapped(serving / "scores.npy")
+
+    def _scores_of_edges(self, folder: Path) -> EdgeScores | PairScores:
+        target = self._served.targets[0]
+        spans = [self._served.rows(end) for end in (target.source, target.dest)]
+        if not (folder / "decoder.npz").exists():
+            return PairScores(folder, spans[1].stop - spans[1].start)
+        heads, tails = (self._embeddings[span] for span in spans)
+        return EdgeScores(folder, heads, tails)
 
     async def answer(self, header: Mapping[str, Any], body: bytes) -> tuple[Mapping[str, Any], bytes]:
         """Answers one InvokeEndpoint request; RequestError says what is wrong with it."""
@@ -111,10 +117,14 @@ class Model:
         types = (target.source, target.dest)
         rows = [self._rows_of(ids, number) for ids, number in zip(ends, types, strict=True)]
         known = (rows[0] >= 0) & (rows[1] >= 0)
-        offsets = [served.offsets[number] for number in types]
-        scores = self._edge_scores.of(rows[0][known] - offsets[0], rows[1][known] - offsets[1])
+        heads, tails = (row[known] - served.offsets[number] for row, number in zip(rows, types, strict=True))
+        scored = self._edge_scores.knows(heads, tails)
+        scores = self._edge_scores.of(heads[scored], tails[scored])
         unknown = [_unknown(ids, (number,), served.node_types) for ids, number in zip(ends, types, strict=True)]
         output = [(head if row < 0 else tail) for head, tail, row in zip(*unknown, rows[0], strict=True)]
+        for place in np.flatnonzero(known)[~scored].tolist():
+            output[place]["error"] = f"no edge {target.relation!r} joins these nodes in this custom model's graph"
+        known[known] = scored
         predictions = iter(self._described(scores, request.top))
         for place, pair in enumerate(zip(*ends, strict=True)):
             found = {"predictions": next(predictions)} if known[place] else output[place]
@@ -191,6 +201,7 @@ class Model:
             np.where((rows := self._rows_of(ids, kind)) < 0, -1, rows - served.offsets[kind])[known]
             for ids, kind in ((request.ids, target.source), (request.tails, target.dest))
         )
+        assert isinstance(self._edge_scores, EdgeScores)  # others compute nothing afresh
         features = [one for one, there in zip(computed.features, known.tolist(), strict=True) if there]
         scores = self._edge_scores.fresh((heads, tails), vectors[:count][known], vectors[count:][known], features)
         unknown = _unknown(request.tails, (target.dest,), served.node_types)

@@ -7,6 +7,7 @@ model training in Neptune ML"). Metrics are those of training: they are copied, 
 
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +25,7 @@ from modelyard.workloads.graph.inference.artifacts import (
     write_mapping,
     write_package,
 )
-from modelyard.workloads.graph.inference.edges import write_scorer
+from modelyard.workloads.graph.inference.edges import write_pair_scores, write_scorer
 from modelyard.workloads.graph.inference.ids import write_index
 from modelyard.workloads.graph.inference.inductive import write_inductive
 from modelyard.workloads.graph.inference.predictions import (
@@ -166,13 +167,33 @@ def _write_edge_scores(
     """The decoder for serving, which scores edges as they are asked for, and the CSV of all edges of the type."""
     assert graph.task.edge_type is not None
     source, relation, dest = graph.task.edge_type
+    number = graph.edge_type_index(graph.task.edge_type)
     decoder = checkpoint.decoder_weights()
-    now = sum(feature.dim for feature in graph.edge_types[graph.edge_type_index(graph.task.edge_type)].features)
+    now = sum(feature.dim for feature in graph.edge_types[number].features)
     if now != len(decoder["mean"]):
         raise InputError(_other_columns(f"edges {relation!r}", [now], [len(decoder["mean"])]))
     scorer = write_scorer(graph, decoder, trained_on.mean, trained_on.deviation, output / "serving" / "edges")
     heads, tails = (embeddings[_span(graph, name)[1]] for name in (source, dest))
-    listed, total = write_edge_predictions(graph, scorer, heads, tails, trained_on.classes, output)
+    arrays = graph.edges(number)
+    head, tail = arrays["edge_index"]
+    features = arrays.get("features", np.empty((len(head), 0), np.float32))
+
+    def scores(some: slice) -> np.ndarray:
+        return scorer.scores(heads[head[some]], tails[tail[some]], features[some])
+
+    return _write_edges(graph, scores, trained_on.classes, output)
+
+
+def write_edge_scores(graph: Graph, scores: np.ndarray, output: Path) -> dict[str, Any]:
+    """Writes what a custom model said of all edges of the type, for serving and for people."""
+    write_pair_scores(graph, scores, output / "serving" / "edges")
+    return _write_edges(graph, lambda some: scores[some], graph.task.classes, output)
+
+
+def _write_edges(
+    graph: Graph, scores: Callable[[slice], np.ndarray], classes: tuple[str, ...], output: Path
+) -> dict[str, Any]:
+    listed, total = write_edge_predictions(graph, scores, classes, output)
     if listed < total:
         _log.info("predictions.csv lists %d of %d edges; the endpoint answers for all", listed, total)
     return {"predictions": listed}
