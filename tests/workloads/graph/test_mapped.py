@@ -1,4 +1,5 @@
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from modelyard.workloads.graph.mapped import map_arrays
+from modelyard.workloads.graph.mapped import map_arrays, write_arrays
 
 ARRAYS = {
     "edges": np.arange(10, dtype=np.int64).reshape(2, 5),
@@ -45,3 +46,13 @@ def test_a_file_whose_header_lies_is_refused(tmp_path: Path) -> None:
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
     with pytest.raises(SafetensorError):
         map_arrays(path)
+
+
+def test_a_file_may_be_read_by_whom_others_of_ours_may(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_arrays({"a": np.arange(3)}, tmp_path / "arrays")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "arrays").stat().st_mode & 0o777 == 0o640
+    assert map_arrays(tmp_path / "arrays")["a"].tolist() == [0, 1, 2]

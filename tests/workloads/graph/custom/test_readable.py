@@ -2,6 +2,8 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.workloads.graph.exports import process
+from tests.workloads.graph.inference.test_edges import VERDICT, rated
 
 from modelyard.workloads.graph.custom.readable import readable
 
@@ -17,6 +19,17 @@ def graph(tmp_path: Path) -> Path:
 
 def test_one_that_anyone_may_read_is_used_as_it_lies(graph: Path, tmp_path: Path) -> None:
     assert readable(graph, tmp_path / "seen") == graph
+
+
+def test_one_that_was_processed_is_used_as_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    before = os.umask(0o022)
+    try:
+        processed, _ = process(rated(tmp_path / "export", VERDICT), tmp_path / "processed")
+    finally:
+        os.umask(before)
+    assert (processed.folder / "edges" / "0.safetensors").exists()
+    assert readable(processed.folder, tmp_path / "seen") == processed.folder
 
 
 def test_where_we_are_not_root_we_are_the_sandboxes_user(

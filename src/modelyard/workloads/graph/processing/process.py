@@ -15,7 +15,6 @@ from typing import Any, get_args
 
 import numpy as np
 import polars as pl
-from safetensors.numpy import save_file
 
 from modelyard.runner.context import Context, InputError, Stopped
 from modelyard.text_models import given_folders
@@ -33,6 +32,7 @@ from modelyard.workloads.graph.data import (
     read_graph,
     write_graph,
 )
+from modelyard.workloads.graph.mapped import write_arrays
 from modelyard.workloads.graph.models import registry
 from modelyard.workloads.graph.pickled import Items, dump
 from modelyard.workloads.graph.processing.configuration import CONFIGURATION, read_export
@@ -152,7 +152,7 @@ class Processing:
                 arrays |= feature_arrays(len(features), matrix)
                 features.append(feature)
         if arrays:
-            save_file(arrays, folder / "features.safetensors")
+            write_arrays(arrays, folder / "features.safetensors")
         return tuple(features)
 
     def _read_edges(self, indexes: Mapping[str, NodeIndex]) -> EdgeReader:
@@ -177,7 +177,7 @@ class Processing:
         assert cells is not None
         files = [file for file in self._export.nodes if file.labels]
         labels = read_labels(self._export, files, indexes[target], cells, self._random, self._previous)
-        save_file({"labels": labels.values, "split": labels.split}, self._folder / "labels.safetensors")
+        write_arrays({"labels": labels.values, "split": labels.split}, self._folder / "labels.safetensors")
         return labels
 
     def _write_edges(self, reader: EdgeReader, learned: Labels | Links) -> tuple[EdgeType, ...]:
@@ -195,7 +195,7 @@ class Processing:
             features, matrices = self._encode_edges(edges)
             if matrices:
                 arrays["features"] = np.concatenate(matrices, axis=1)
-            save_file(arrays, self._folder / "edges" / f"{number}.safetensors")
+            write_arrays(arrays, self._folder / "edges" / f"{number}.safetensors")
             edge_types.append(EdgeType(*key, len(edges), "split" in arrays, features))
             self._progress(len(edges))
         return tuple(edge_types)
