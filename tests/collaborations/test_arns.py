@@ -2,8 +2,8 @@ import pytest
 
 from modelyard.collaborations import arns
 from modelyard.jobs.model import Owner
-from modelyard.wire.constraints import Pattern
 from modelyard.wire.models import Model
+from modelyard.wire.patterns import Pattern
 
 OWNER = Owner("111122223333", "eu-west-1")
 IN, ID = "6b38a999-f2e7-48a5-bb56-ee02d4427405", "d7617bbe-fabd-4fc8-94e5-b3cb95139af2"

@@ -9,7 +9,6 @@ from random import getrandbits
 from typing import Any
 
 from . import errors, hosts, presigned, streams
-from .constraints import echo
 from .errors import Fault
 from .identity import AccountOf, BadToken, Identity, account_of_key, identify
 from .models import Model
@@ -18,6 +17,7 @@ from .routing import Route, Router, UnknownPath, WrongMethod
 from .service import Actions, Call, Fixed, Handler, Request, Served, Service, quick
 from .signature import BadSignature, Signatures, body_hash
 from .streams import Body, Cut, Headers, HungUp, Receive, Scope, Send, TooLarge, header, until_hang_up
+from .violations import echo
 
 __all__ = ["Call", "Endpoint", "Fixed", "Handler", "Page", "Receive", "Scope", "Send", "Service", "quick"]
 

@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 from botocore.model import OperationModel
 
-from .constraints import Violation, sentence
 from .models import Model, error_status
 from .rest import Answer, header_bytes, with_length
 from .rest_json import ResponseRenderer
 from .rest_xml import DECLARATION, element
 from .signature import KEY, MECHANISM, MISSING, SKEWED, WRONG, BadSignature
 from .streams import Headers
+from .violations import Violation, sentence
 
 UNKNOWN_OPERATION = "UnknownOperationException"
 

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 from botocore.model import OperationModel
 
 from . import errors, query, rest_json, rest_xml
-from .constraints import Check, Constraints, Violation, echo
+from .constraints import Check, Constraints
 from .errors import Fault
 from .eventstream import EventStream, Frames
 from .models import Model
 from .rest import Answer, Malformed
 from .streams import Body, Headers
+from .violations import Violation, echo
 
 H = TypeVar("H", bound=Callable[..., Any])
 

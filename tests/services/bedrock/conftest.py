@@ -12,8 +12,9 @@ from tests.model_folders import write_adapter, write_model
 
 from modelyard.app import Application
 from modelyard.settings import Settings
-from modelyard.wire.constraints import Constraints, Violation, sentence
+from modelyard.wire.constraints import Constraints
 from modelyard.wire.models import Model
+from modelyard.wire.violations import Violation, sentence
 
 BASE = "meta.llama3-2-1b-instruct-v1:0"
 ROLE = "arn:aws:iam::111122223333:role/customization"

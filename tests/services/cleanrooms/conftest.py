@@ -9,7 +9,8 @@ from tests.boto import Clients, Loop
 
 from modelyard.app import Application
 from modelyard.settings import Settings
-from modelyard.wire.constraints import Constraints, Violation, sentence
+from modelyard.wire.constraints import Constraints
+from modelyard.wire.violations import Violation, sentence
 
 BANK, SHOP, STRANGER = "111122223333", "444455556666", "999999999999"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"

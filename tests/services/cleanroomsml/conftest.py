@@ -11,7 +11,8 @@ from tests.rooms import BANK, IMAGE, SHOP, TABLES, Room, rows, write_image
 from modelyard.app import Application
 from modelyard.jobs.model import Owner, Status
 from modelyard.settings import Settings
-from modelyard.wire.constraints import Constraints, Violation, sentence
+from modelyard.wire.constraints import Constraints
+from modelyard.wire.violations import Violation, sentence
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 Open = Callable[..., Room]

@@ -13,9 +13,9 @@ from modelyard.services.neptune_ml.training import ModelTraining
 from modelyard.services.neptune_ml.transform import ModelTransform
 from modelyard.storage.buckets import AccessDenied
 from modelyard.storage.names import ObjectError
-from modelyard.wire.constraints import Violation, sentence
 from modelyard.wire.endpoint import Handler, Service
 from modelyard.wire.errors import Fault
+from modelyard.wire.violations import Violation, sentence
 
 
 def neptune_ml(backend: Backend) -> Service:
