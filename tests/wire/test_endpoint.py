@@ -152,6 +152,25 @@ def test_known_operations_without_handler(client_for: Clients, endpoint: Endpoin
 
 
 @pytest.mark.parametrize(
+    ("service", "method", "name"),
+    [
+        ("iam", "list_roles", "iam"),
+        ("ec2", "describe_instances", "ec2"),
+        ("logs", "describe_log_groups", "logs"),
+        ("lambda", "list_functions", "lambda"),
+    ],
+)
+def test_services_that_are_not_here_say_so_to_their_own_clients(
+    client_for: Clients, endpoint: Endpoint, service: str, method: str, name: str
+) -> None:
+    for application in (endpoint, Endpoint([Service("s3", {}), Service("sts", {})], {"/": None})):
+        with pytest.raises(ClientError, match=f"{name} is not served here") as caught:
+            getattr(client_for(application, service), method)()
+        assert caught.value.response["Error"]["Code"] == "UnknownOperationException"
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
         ("GET", "/nothing/here", 404, "UnknownOperationException"),
@@ -485,7 +504,9 @@ def test_no_request_breaks_s3_or_sts(
     }
     status, answer_headers, answer = loop.run(exchange(everything, scope, body))
     assert status < 500
-    if status >= 400 and method != "HEAD":
+    if signing_name == "other":
+        assert method == "HEAD" or b"other is not served here" in answer
+    elif status >= 400 and method != "HEAD":
         assert ElementTree.fromstring(answer).tag.rpartition("}")[2] in ("Error", "ErrorResponse")
     assert "content-length" in answer_headers or status in (204, 304)
 

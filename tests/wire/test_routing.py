@@ -197,6 +197,8 @@ def test_what_is_not_signed_goes_to_the_other_services_first(s3: Router[str]) ->
     assert s3.match(None, "HEAD", "/ml/endpoints")[0] == "ListMLEndpoints"
     assert s3.match("s3", "GET", "/ml/endpoints") == ("GetObject", {"Bucket": "ml", "Key": "endpoints"})
     assert s3.match("s3express", "GET", "/ml/x/y")[0] == "GetObject"
+    with pytest.raises(UnknownPath):
+        s3.match("lambda", "GET", "/ml/x/y")
     with pytest.raises(WrongMethod):
         s3.match(None, "PUT", "/ml/endpoints")
 

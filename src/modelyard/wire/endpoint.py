@@ -105,7 +105,7 @@ class Endpoint:
             caller = identify(scope["headers"], scope["query_string"], self._account_of)
         except BadToken:
             return True
-        return self._router.knows(caller.signing_name)
+        return caller.signing_name is not None
 
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> Answer:
         headers, query = scope["headers"], scope["query_string"]
@@ -153,6 +153,8 @@ class Endpoint:
             return _refusal(errors.bad_token(model, bad.expired), scope, request_id, model, None)
         except UnknownPath as unknown:
             model = self._models.get(unknown.signing_name)
+            if model is None and unknown.signing_name is not None:
+                return self._foreign(unknown.signing_name, scope, request_id)
             return _refusal(_unknown(scope, model), scope, request_id, model, None)
         except WrongMethod as wrong:
             return _wrong_method(wrong, scope, request_id, self._models.get(wrong.signing_name))
@@ -160,6 +162,16 @@ class Endpoint:
             return _refusal(fault, scope, request_id, model, body)
         except Exception as error:
             return _refusal(_translate(served.service, error, request_id), scope, request_id, model, body)
+
+    def _foreign(self, name: str, scope: Scope, request_id: str) -> Answer:
+        """Refuses what is signed for a service that is not here; whose clients send forms read XML."""
+        there = ", ".join(sorted(name for name in self._models if name))
+        where = f"{scope['method']} {echo(_raw_path(scope))}"
+        message = f"{name} is not served here, which is what {where} is signed for; these are: {there}"
+        fault = Fault(errors.UNKNOWN_OPERATION, message, status=404)
+        if header(scope["headers"], b"content-type").startswith(b"application/x-www-form-urlencoded"):
+            return errors.render_to_form(fault, request_id)
+        return _refusal(fault, scope, request_id, None, None)
 
     def _admit(self, served: Served, scope: Scope) -> Handler:
         """The operation's handler; raises `Fault` for a request that is refused before it is read."""

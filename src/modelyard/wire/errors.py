@@ -188,7 +188,8 @@ def render(fault: Fault, request_id: str, model: Model | None, resource: str = "
     else:
         shape = model.error(fault.code)
         status = fault.status or (error_status(shape) if shape is not None else 400)
-        text = (_s3_error if model.protocol == "rest-xml" else _query_error)(fault, request_id, model, resource)
+        s3 = model.protocol == "rest-xml"
+        text = _s3_error(fault, request_id, resource) if s3 else _query_error(fault, request_id, model.namespace)
         headers = [(b"content-type", b"application/xml")]
         body = (DECLARATION + text).encode("utf-8", "replace")
     more = [(name.encode(), header_bytes(value)) for name, value in fault.headers.items()]
@@ -197,7 +198,13 @@ def render(fault: Fault, request_id: str, model: Model | None, resource: str = "
     return with_length(status, [*headers, *request_id_headers(model, request_id), *more], body)
 
 
-def _s3_error(fault: Fault, request_id: str, model: Model, resource: str) -> str:
+def render_to_form(fault: Fault, request_id: str) -> Answer:
+    """A fault for the client of a service that is not known, which sent a form: it reads XML."""
+    headers = [(b"content-type", b"application/xml"), *request_id_headers(None, request_id)]
+    return with_length(fault.status or 400, headers, (DECLARATION + _query_error(fault, request_id)).encode())
+
+
+def _s3_error(fault: Fault, request_id: str, resource: str) -> str:
     texts = {
         "Code": fault.code,
         "Message": fault.message,
@@ -209,11 +216,11 @@ def _s3_error(fault: Fault, request_id: str, model: Model, resource: str) -> str
     return f"<Error>{_elements(texts)}</Error>"
 
 
-def _query_error(fault: Fault, request_id: str, model: Model, resource: str) -> str:
+def _query_error(fault: Fault, request_id: str, namespace: str = "") -> str:
     side = "Receiver" if (fault.status or 400) >= 500 else "Sender"
     error = _elements({"Type": side, "Code": fault.code, "Message": fault.message, **fault.members})
     content = f"<Error>{error}</Error>{element('RequestId', request_id)}"
-    return f'<ErrorResponse xmlns="{model.namespace}">{content}</ErrorResponse>'
+    return f'<ErrorResponse xmlns="{namespace}">{content}</ErrorResponse>'
 
 
 def _elements(texts: Mapping[str, Any]) -> str:

@@ -109,10 +109,6 @@ class Router(Generic[T]):
         for root in (own,) if signed_only else (self._everything, own):
             route.labels = _insert(root, route)
 
-    def knows(self, signing_name: str | None) -> bool:
-        """Whether a service has this signing name."""
-        return signing_name in self._by_signing_name
-
     def match(
         self,
         signing_name: str | None,
@@ -123,8 +119,9 @@ class Router(Generic[T]):
     ) -> tuple[T, Mapping[str, str]]:
         """The operation's target and its decoded labels; `raw_path` is still percent-encoded.
 
-        A request with an unknown signing name, or none, is matched by its path alone. HEAD is answered as GET
-        where the model has no operation for it. Raises `UnknownPath` or `WrongMethod`.
+        A request with an unknown signing name, or none, is matched by its path alone. Of these the `last` service gets
+        what is not signed, or by a name that begins as its own ("s3express"). HEAD is answered as GET where the model
+        has no operation for it. Raises `UnknownPath` or `WrongMethod`.
         """
         root = self._by_signing_name.get(signing_name or "", self._everything)
         if signing_name == self._last is not None and (bucket := hosts.bucket(header(headers, b"host"))):
@@ -141,7 +138,11 @@ class Router(Generic[T]):
             routes = by_method.get(method) or by_method["GET"]
             route = routes[0] if len(routes) == 1 else _choose(by_method, routes, values, query, headers)
         except (UnknownPath, UnicodeDecodeError, Malformed) as error:
-            if root is self._everything and self._last is not None:
+            if (
+                self._last is not None
+                and root is self._everything
+                and (signing_name or self._last).startswith(self._last)
+            ):
                 return self.match(self._last, method, raw_path, query, headers)
             raise UnknownPath(signing_name) from error
         except WrongMethod as wrong:
