@@ -118,3 +118,12 @@ def test_a_port_that_is_taken_ends_the_server_with_a_reason(tmp_path: Path) -> N
         assert other.stderr == f"Error: cannot listen on 127.0.0.1 port {port}: {reason}\n"
     finally:
         server.close()
+
+
+def test_a_folder_that_cannot_hold_data_ends_the_server_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "data"
+    command = [sys.executable, "-m", "modelyard", "serve", "--port", "0", "--data-dir", str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"Error: {folder} cannot be the data folder: Not a directory; --data-dir names another\n"

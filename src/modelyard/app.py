@@ -103,6 +103,10 @@ class DataFolderTaken(Exception):
     """Another server uses the data folder."""
 
 
+class BadDataFolder(Exception):
+    """The data folder cannot be made, or not be written."""
+
+
 class CannotListen(Exception):
     """The address is another program's, or not this machine's."""
 
@@ -298,11 +302,15 @@ def _behind(endpoint: S3Endpoint, buckets: Buckets) -> "tuple[Storage, PassThrou
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Prints one line when it listens.
 
-    DataFolderTaken if another server uses the data folder, CannotListen if the address cannot be had, BadEndpoint if
-    the S3 endpoint cannot be used, BadKeys if the keys file cannot.
+    DataFolderTaken if another server uses the data folder, BadDataFolder if it cannot be one, CannotListen if the
+    address cannot be had, BadEndpoint if the S3 endpoint cannot be used, BadKeys if the keys file cannot.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    _lock(settings.data_dir)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        _lock(settings.data_dir)
+    except OSError as error:
+        message = f"{settings.data_dir} cannot be the data folder: {error.strerror}; --data-dir names another"
+        raise BadDataFolder(message) from None
     with _listen(settings.host, settings.port) as listener:
         uvloop.run(_serve(settings, listener))
 

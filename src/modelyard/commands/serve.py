@@ -64,14 +64,14 @@ def serve(host: str, allow_remote: bool, **settings: Any) -> None:
     _import_botocore_alone()
     import logging
 
-    from modelyard.app import CannotListen, DataFolderTaken
+    from modelyard.app import BadDataFolder, CannotListen, DataFolderTaken
     from modelyard.app import serve as run
     from modelyard.storage.endpoint import BadEndpoint
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         run(Settings(host=host, **settings))
-    except (DataFolderTaken, CannotListen, BadEndpoint, BadKeys) as error:
+    except (DataFolderTaken, BadDataFolder, CannotListen, BadEndpoint, BadKeys) as error:
         raise click.ClickException(str(error)) from None
 
 
