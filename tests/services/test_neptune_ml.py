@@ -237,11 +237,14 @@ class TestModelTraining:
             )
         assert code_of(error)[0] == code
 
-    def test_takes_members_that_only_plain_clients_send(self, server: Server, processed: str, send: Send) -> None:
+    @pytest.mark.parametrize("name", ["oracle", "kge"])
+    def test_takes_members_that_only_plain_clients_send(
+        self, server: Server, processed: str, send: Send, name: str
+    ) -> None:
         request = {
             "dataProcessingJobId": processed,
             "trainModelS3Location": OUT,
-            "modelName": "oracle",
+            "modelName": name,
             "maxHPONumberOfTrainingJobs": "2",
             "wait_interval": 60,
         }
@@ -251,7 +254,7 @@ class TestModelTraining:
         path = "/ml/modeltraining"
         status, _, body = send(server.application.endpoint, "POST", path, json.dumps(request).encode(), headers)
         assert status == 400
-        assert "oracle" in json.loads(body)["message"]
+        assert f"modelName: '{name}' is none of rgcn" in json.loads(body)["message"]
 
     def test_refuses_an_unfinished_parent(self, neptune: Any) -> None:
         request = {"inputDataS3Location": IN, "processedDataS3Location": OUT}

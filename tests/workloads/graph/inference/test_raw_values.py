@@ -10,6 +10,7 @@ from modelyard.text_models import TextFolder
 from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.inference.additions import BadRequest
 from modelyard.workloads.graph.inference.raw_values import RawValues
+from modelyard.workloads.graph.processing import text, word_index
 
 _PEOPLE = """~id,age,town,seen,vector,words,text
 a,10,x,2024-01-01,1;2,red;blue,cat
@@ -80,6 +81,17 @@ def test_what_cannot_be_encoded_is_named(graph: Graph, place: int, given: dict[s
     with pytest.raises(BadRequest) as refused:
         _encoded(graph, place, given)
     assert said in str(refused.value)
+
+
+def test_a_table_of_words_is_gone_through_for_the_first_request_only(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = RawValues(graph.folder, [TextFolder("text_word2vec", tmp_path / "vectors")])
+    feature = graph.node_types[0].features[5]
+    assert np.asarray(values.encode("p", feature, [{"text": "cat"}], str)).tolist() == [[1, 0]]
+    monkeypatch.setattr(word_index, "_ENTRIES", {})
+    monkeypatch.setattr(text, "digest", None)
+    assert np.asarray(values.encode("p", feature, [{"text": "mat"}], str)).tolist() == [[0, 2]]
 
 
 def test_properties_without_a_feature_are_named(graph: Graph) -> None:

