@@ -102,12 +102,7 @@ class Sides:
         peer = "SFTTrainer" if as_sft_trainer else "Trainer"
         folder = self.folder / f"ours-{next(self.numbers)}"
         steps = self.steps[peer]
-        context = self._context(folder, [example for step in steps for example in step])
-        with given_plan(steps):
-            training.run(context)
-        assert context.events is not None
-        events = [json.loads(line) for line in context.events.read_text().splitlines()]
-        return self._measured(f"modelyard, as {peer}", steps, [(one["time"], one["loss"]) for one in events])
+        return self._measured(f"modelyard, as {peer}", steps, trained(folder, self.base, steps))
 
     def sft_trainer(self) -> dict[str, float]:
         """TRL, with packing."""
@@ -162,27 +157,32 @@ class Sides:
             "weight_decay": 0.0,
         }
 
-    def _context(self, folder: Path, examples: Sequence[Example]) -> Context:
-        data = folder / "data"
-        data.mkdir(parents=True)
-        with SplitWriter(data / "training") as writer:
-            for example in examples:
-                writer.add(example)
-        write_document(data, {"training": writer.counts()}, row_tokens=None, prompts="text")
-        attempt = folder / "attempts" / "1"
-        for each in (folder / "state", attempt / "output"):
-            each.mkdir(parents=True)
-        hyperparameters = {"epochs": 1, "batch_size": 1, "learning_rate": RATE, "warmup_steps": 0, "rank": RANK}
-        parameters = {"base": str(self.base), "hyperparameters": hyperparameters}
-        events = attempt / "events.jsonl"
-        return Context(parameters, {"data": data}, folder / "state", attempt / "output", events=events)
-
     def _measured(self, side: str, steps: Steps, told: Sequence[tuple[float, float]]) -> dict[str, float]:
         """Tokens a second after the first steps, and the losses' mean."""
         self.losses[side] = [loss for _, loss in told]
         tokens = sum(len(example.tokens) for step in steps[WARMING:] for example in step)
         seconds = told[-1][0] - told[WARMING - 1][0]
         return {"tokens/s": tokens / seconds, "mean loss": float(np.mean(self.losses[side]))}
+
+
+def trained(folder: Path, base: Path, steps: Steps) -> list[tuple[float, float]]:
+    """Runs the training stage in a folder of its own; when each step ended, and its loss."""
+    data = folder / "data"
+    data.mkdir(parents=True)
+    with SplitWriter(data / "training") as writer:
+        for example in chain(*steps):
+            writer.add(example)
+    write_document(data, {"training": writer.counts()}, row_tokens=None, prompts="text")
+    attempt = folder / "attempts" / "1"
+    for each in (folder / "state", attempt / "output"):
+        each.mkdir(parents=True)
+    hyperparameters = {"epochs": 1, "batch_size": 1, "learning_rate": RATE, "warmup_steps": 0, "rank": RANK}
+    parameters = {"base": str(base), "hyperparameters": hyperparameters}
+    events = attempt / "events.jsonl"
+    with given_plan(steps):
+        training.run(Context(parameters, {"data": data}, folder / "state", attempt / "output", events=events))
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    return [(one["time"], one["loss"]) for one in told]
 
 
 def packed(examples: Sequence[Example], rows: int) -> list[Mapping[str, Any]]:
