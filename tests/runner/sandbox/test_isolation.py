@@ -8,6 +8,7 @@ import pytest
 from modelyard.runner.sandbox import Container, Limits, NoSandbox, OpenedImage, isolation
 from modelyard.runner.sandbox.__main__ import reason
 from modelyard.runner.sandbox.isolation import RUNTIMES, attempt
+from modelyard.runner.sandbox.podman import Podman
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,20 @@ def test_one_that_is_installed_and_not_allowed_counts_for_nothing(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(NoSandbox, match=r"cannot make namespaces.*podman cannot run here: no"):
         isolation()
+
+
+def test_a_program_that_ends_before_anybody_looks_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    if reason("podman"):
+        pytest.skip("Podman cannot run here")
+    first = Podman._first_process
+
+    def late(self: Podman, told: Path) -> int:
+        pid = first(self, told)
+        self._process.wait()
+        return pid
+
+    monkeypatch.setattr(Podman, "_first_process", late)
+    attempt("podman")
 
 
 def test_a_command_says_what_can_be_used() -> None:

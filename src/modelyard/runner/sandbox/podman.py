@@ -61,7 +61,7 @@ class Podman:
             cwd="/",
         )
         self.root = self._first_process(told)
-        self._pidfd = os.pidfd_open(self.root) if self.root else None
+        self._pidfd = _opened(self.root)
         self._cgroup = Cgroup.of(self.root)
 
     def wait(self) -> int:
@@ -173,6 +173,13 @@ class Podman:
                 if root != skeleton:
                     yield _mount(Step("bind", step.target, place))
         yield from ("--rootfs", str(root))
+
+
+def _opened(pid: int) -> int | None:
+    """A descriptor of a process; None if it has ended, as a short program may have before its pid is read."""
+    with suppress(ProcessLookupError):
+        return os.pidfd_open(pid) if pid else None
+    return None
 
 
 def _mount(step: Step) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.runner.sandbox.conftest import unusable
 from tests.workloads.graph.custom.conftest import configuration
 
 from modelyard.runner.context import Context, InputError
+from modelyard.runner.sandbox.isolation import RUNTIMES, isolation
 from modelyard.workloads.graph.custom import script
 from modelyard.workloads.graph.custom import search as stage
 
@@ -95,8 +98,6 @@ attempt("packages", lambda: open(os.path.dirname(json.__file__) + "/x", "w"))
 
 
 def test_nobody_can_be_reached(attack: Any) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         program = f"""
 def reach(address):
@@ -108,6 +109,75 @@ attempt("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
 attempt("interfaces", lambda: [name for _, name in socket.if_nameindex()] != ["lo"] or 1 / 0)
 """
         assert said(attack(TRY + program + TOLD)) == {}
+
+
+class TestEither:
+    """What holds by whichever program isolates the scripts."""
+
+    @pytest.fixture(params=sorted(RUNTIMES), autouse=True)
+    def _by(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        if reason := unusable(request.param):
+            pytest.skip(reason)
+        only = {request.param: RUNTIMES[request.param]}
+        monkeypatch.setattr(sys.modules[isolation.__module__], "RUNTIMES", only)
+        isolation.cache_clear()
+        yield
+        assert isolation() == request.param
+        isolation.cache_clear()
+
+    @pytest.mark.parametrize("network", [False, True])
+    def test_a_listener_is_reached_only_where_the_operator_allows_it(self, attack: Any, network: bool) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            program = f"""
+def reach():
+    with socket.create_connection({listening.getsockname()!r}, timeout=30) as connection:
+        connection.sendall(b"from a trial")
+    return True
+attempt("reached", reach)
+"""
+            tried = said(attack(TRY + program + TOLD, network=network))
+            listening.settimeout(0)  # whoever came has come by now
+            heard = answered(listening)
+        assert (tried, heard) == (({"reached": "True"}, b"from a trial") if network else ({}, b""))
+
+    def test_other_jobs_and_the_data_folder_are_not_seen(self, attack: Any, tmp_path: Path, graph: Path) -> None:
+        other = tmp_path / "tasks" / "other"
+        (other / "state").mkdir(parents=True)
+        for secret in (
+            tmp_path / "modelyard.db",
+            tmp_path / "keys.json",
+            other / "spec.json",
+            other / "state" / "best",
+        ):
+            secret.write_text(SECRET)
+        places = [os.fspath(path) for path in (tmp_path, *tmp_path.rglob("*"), graph)]
+        program = f"""
+for place in {places!r}:
+    attempt(place, lambda: os.lstat(place) and (os.listdir(place) if os.path.isdir(place) else open(place).read()))
+def processes():
+    seen = subprocess.run(["cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline"], shell=True, capture_output=True).stdout
+    return [word for word in (b"pytest", {os.fsencode(tmp_path)!r}) if word in seen]
+attempt("processes", lambda: processes() or 1 / 0)
+attempt("graph", lambda: os.path.exists(os.environ["SM_CHANNEL_TRAIN"] + "/graph.json"))
+"""
+        assert said(attack(TRY + program + TOLD)) == {"graph": "True"}
+
+    def test_memory_that_is_not_its_own_ends_it(self, attack: Any) -> None:
+        with pytest.raises(
+            InputError, match=r"training\.py needed more than the 0\.5 GiB of memory that a run may use"
+        ):
+            attack("held = [bytearray(1 << 24) for _ in range(1000)]")
+
+
+def answered(listening: socket.socket) -> bytes:
+    """What the first who connected has said; nothing if nobody has."""
+    try:
+        connection, _ = listening.accept()
+    except BlockingIOError:
+        return b""
+    with connection:
+        connection.settimeout(30)
+        return connection.recv(100)
 
 
 def test_a_fork_bomb_stays_small(attack: Any) -> None:
