@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from click import Command, Context, Group
 from click.testing import CliRunner, Result
 
 from modelyard.cli import COMMANDS, main
+from modelyard.console import doctor
 from modelyard.database import Database
 from modelyard.jobs.deployments import Deployments
 from modelyard.jobs.model import Job, Owner, Stage, Status
@@ -175,6 +177,10 @@ class TestWithoutAServer:
         assert re.search(
             r'missing\s+libraries for graph jobs\s+missing polars; pip install "modelyard\[graph\]"', found.output
         )
+
+    def test_doctor_looks_for_the_libraries_of_every_extra_that_users_install(self) -> None:
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        assert set(doctor.LIBRARIES) == set(extras) - {"dev", "vllm"}
 
 
 @pytest.mark.system

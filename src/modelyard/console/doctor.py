@@ -16,7 +16,19 @@ from rich.table import Table
 from rich.text import Text
 
 GIB = 2**30
-LIBRARIES = {"graph": ("torch", "torch_geometric", "optuna", "polars", "pyarrow", "scipy", "sklearn", "safetensors")}
+LIBRARIES = {
+    "graph": (
+        "graph jobs",
+        ("torch", "torch_geometric", "optuna", "polars", "pyarrow", "scipy", "sklearn", "safetensors"),
+    ),
+    "language": (
+        "language models",
+        ("torch", "transformers", "peft", "accelerate", "tokenizers", "jinja2", "huggingface_hub", "safetensors"),
+    ),
+    "cleanroom": ("clean rooms", ("duckdb",)),
+    "s3": ("another S3 service", ("aiohttp", "obstore")),
+}
+"""Each extra of the package: what it is for, and the modules that it brings."""
 SANDBOXES = {"bubblewrap": "bubblewrap", "podman": "Podman"}
 _TRIAL = "modelyard.runner.sandbox"
 _TRIAL_SECONDS = 120
@@ -86,10 +98,10 @@ def _resources(data_dir: Path) -> Iterator[Finding]:
 
 
 def _libraries() -> Iterator[Finding]:
-    for extra, modules in LIBRARIES.items():
+    for extra, (wanted, modules) in LIBRARIES.items():
         absent = [module for module in modules if find_spec(module) is None]
         told = f'missing {", ".join(absent)}; pip install "modelyard[{extra}]"' if absent else ", ".join(modules)
-        yield Finding(f"libraries for {extra} jobs", not absent, told)
+        yield Finding(f"libraries for {wanted}", not absent, told)
 
 
 def _sandboxes() -> Iterator[Finding]:
