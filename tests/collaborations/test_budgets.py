@@ -7,7 +7,7 @@ import pytest
 
 from modelyard.collaborations import arns, budgets
 from modelyard.collaborations.budgets import Budgets, BudgetSpent, budget
-from modelyard.collaborations.parties import Collaboration
+from modelyard.collaborations.model import Collaboration
 from modelyard.database import Database
 from modelyard.jobs import resources
 from modelyard.jobs.model import Owner

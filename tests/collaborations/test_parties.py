@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from modelyard.collaborations.parties import Collaboration, Membership, NotAMember, NotNow, Parties
+from modelyard.collaborations.model import Collaboration, Membership, NotAMember
+from modelyard.collaborations.parties import NotNow, Parties
 from modelyard.database import Database
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import Owner

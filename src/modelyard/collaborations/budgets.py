@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from modelyard.collaborations.parties import Collaboration
+from modelyard.collaborations.model import Collaboration
 from modelyard.collaborations.tables import MOST
 from modelyard.jobs import resources
 from modelyard.jobs.listing import Search

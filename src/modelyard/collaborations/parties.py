@@ -4,22 +4,32 @@ What one may not know of is not there: an id that nobody has and one that is ano
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection
 
 from modelyard.collaborations import arns
+from modelyard.collaborations.model import (
+    ACTIVE,
+    COLLABORATION,
+    COLLABORATION_DELETED,
+    INVITED,
+    LEFT,
+    MEMBER,
+    MEMBERSHIP,
+    REMOVED,
+    Collaboration,
+    Membership,
+    NotAMember,
+    collaboration_of,
+    membership_of,
+)
 from modelyard.database import Database
 from modelyard.jobs import resources, tags
 from modelyard.jobs.listing import Page, Search
 from modelyard.jobs.model import NotFound, Owner, Resource
 from modelyard.jobs.resources import Resources
 
-COLLABORATION, MEMBER, MEMBERSHIP = "collaboration", "collaboration member", "membership"
-INVITED, ACTIVE, LEFT, REMOVED = "INVITED", "ACTIVE", "LEFT", "REMOVED"
-COLLABORATION_DELETED = "COLLABORATION_DELETED"
 BROUGHT = (
     "configuredtableassociation",
     "analysistemplate",
@@ -29,81 +39,6 @@ BROUGHT = (
 """What a party takes out of a membership, by the words of ARNs, before it can leave."""
 MOST_MEMBERS = 20
 """Of a collaboration, with the one that made it."""
-
-
-class NotAMember(Exception):
-    """The asker has no part in such a collaboration or membership, or there is none: which, is not told."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """An account's part in a collaboration.
-
-    status: INVITED, ACTIVE, LEFT or REMOVED. payments: whether it pays, by kind (queryCompute, jobCompute,
-    modelTraining, modelInference, syntheticDataGeneration). membership: the id of its membership, once it joined.
-    document: abilities and payments as they were asked for. created, updated: milliseconds since the epoch.
-    """
-
-    account: str
-    display_name: str
-    status: str
-    abilities: frozenset[str]
-    ml_abilities: frozenset[str]
-    payments: Mapping[str, bool]
-    membership: str | None
-    document: Mapping[str, Any]
-    created: int
-    updated: int
-
-
-@dataclass(frozen=True)
-class Collaboration:
-    """A collaboration in one region; `creator` is the account that made it, and the first of its members."""
-
-    id: str
-    arn: str
-    region: str
-    creator: str
-    name: str
-    status: str
-    document: Mapping[str, Any]
-    members: Sequence[Member]
-    created: int
-    updated: int
-
-    def member(self, account: str) -> Member:
-        """An account's part; NotAMember if it never had one."""
-        for member in self.members:
-            if member.account == account:
-                return member
-        raise NotAMember(self.id)
-
-    def membership_arn(self, member: Member) -> str | None:
-        """The ARN of a member's membership, once it joined."""
-        return member.membership and arns.membership(Owner(member.account, self.region), member.membership)
-
-
-@dataclass(frozen=True)
-class Membership:
-    """What a member joined with; status: ACTIVE, REMOVED or COLLABORATION_DELETED."""
-
-    id: str
-    arn: str
-    owner: Owner
-    collaboration: Collaboration
-    status: str
-    document: Mapping[str, Any]
-    created: int
-    updated: int
-
-    @cached_property
-    def member(self) -> Member:
-        """Its owner's part in the collaboration."""
-        return self.collaboration.member(self.owner.account)
-
-    def can(self, ability: str) -> bool:
-        """Whether its owner has an ability (CAN_QUERY …) or one for models (CAN_RECEIVE_MODEL_OUTPUT …)."""
-        return ability in self.member.abilities or ability in self.member.ml_abilities
 
 
 class NotNow(Exception):
@@ -178,7 +113,7 @@ class Parties:
         for member in collaboration.members:
             if member.account == account and member.status == ACTIVE and member.membership:
                 found = self._resources.get(Owner(account, collaboration.region), MEMBERSHIP, member.membership)
-                return _membership(found, collaboration)
+                return membership_of(found, collaboration)
         return None
 
     def memberships(self, collaboration: Collaboration) -> Sequence[Membership]:
@@ -322,19 +257,19 @@ class Parties:
         if found.status == ACTIVE:
             joined = resources.row(connection, where, MEMBERSHIP, found.document["membership"])
             for work in self._leaving:
-                work(connection, _membership(joined, collaboration))
+                work(connection, membership_of(joined, collaboration))
             resources.change(connection, joined, status=membership)
         if found.status in (INVITED, ACTIVE):
             resources.change(connection, found, status=part)
 
     def _with_collaboration(self, found: Resource) -> Membership:
-        return _membership(found, self._collaboration(found.owner.region, found.document["collaboration"]))
+        return membership_of(found, self._collaboration(found.owner.region, found.document["collaboration"]))
 
     def _collaboration(self, region: str, id: str) -> Collaboration:
         found = self._resources.get(Owner("", region), COLLABORATION, id)
         looked = Search(base=found.document["arn"], ascending=True, limit=MOST_MEMBERS)
         members = self._resources.page_under(region, MEMBER, looked).items
-        return _collaboration(found, members)
+        return collaboration_of(found, members)
 
 
 def require(connection: Connection, membership: Membership) -> None:
@@ -363,47 +298,3 @@ def _brought(one: Resource) -> bool:
     """Whether something in a membership is what a party brings, and can take away again."""
     arn = arns.parse(one.document.get("arn", ""))
     return arn is not None and arn.resource in BROUGHT
-
-
-def _membership(found: Resource, collaboration: Collaboration) -> Membership:
-    return Membership(
-        found.id,
-        found.document["arn"],
-        found.owner,
-        collaboration,
-        found.status,
-        found.document,
-        found.created,
-        found.updated,
-    )
-
-
-def _collaboration(found: Resource, members: Iterable[Resource]) -> Collaboration:
-    return Collaboration(
-        found.id,
-        found.document["arn"],
-        found.owner.region,
-        found.document["creator"],
-        found.document["name"],
-        found.status,
-        found.document,
-        [_member(one) for one in members],
-        found.created,
-        found.updated,
-    )
-
-
-def _member(found: Resource) -> Member:
-    document = found.document
-    return Member(
-        found.owner.account,
-        document["displayName"],
-        found.status,
-        frozenset(document["memberAbilities"]),
-        frozenset(document.get("mlMemberAbilities", {}).get("customMLMemberAbilities", ())),
-        document["payments"],
-        document.get("membership"),
-        document,
-        found.created,
-        found.updated,
-    )

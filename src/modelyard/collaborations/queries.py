@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from modelyard.analysis.model import Allowed, Analysis, Parameter, Purpose, Refused, Table, Template
 from modelyard.collaborations import arns, budgets
-from modelyard.collaborations.parties import MEMBERSHIP, Collaboration, Membership, Parties
+from modelyard.collaborations.model import MEMBERSHIP, Collaboration, Membership
+from modelyard.collaborations.parties import Parties
 from modelyard.collaborations.tables import Location, Tables
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs import resources

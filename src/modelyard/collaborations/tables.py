@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.analysis.model import Table
-from modelyard.collaborations.parties import Collaboration, Parties
+from modelyard.collaborations.model import Collaboration
+from modelyard.collaborations.parties import Parties
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import Resource
 from modelyard.jobs.resources import Resources

@@ -4,7 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from modelyard.collaborations.audit import Audit
-from modelyard.collaborations.parties import NotAMember, Parties
+from modelyard.collaborations.model import NotAMember
+from modelyard.collaborations.parties import Parties
 from modelyard.jobs.model import Owner
 from modelyard.views.ask import Ask, Refused, Views
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from modelyard.analysis.model import Purpose, Refused
 from modelyard.collaborations.budgets import Budgets
-from modelyard.collaborations.parties import Membership, NotAMember, Parties
+from modelyard.collaborations.model import Membership, NotAMember
+from modelyard.collaborations.parties import Parties
 from modelyard.collaborations.queries import Judged, Queries
 from modelyard.views.ask import Ask, Views
 from modelyard.views.ask import Refused as NotAnswered

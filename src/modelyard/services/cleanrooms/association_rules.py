@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/clean-rooms/latest/apireference/API_CreateConfigured
 from collections.abc import Mapping
 from typing import Any
 
-from modelyard.collaborations.parties import Collaboration, Membership
+from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.jobs.model import Resource
 from modelyard.services.cleanrooms.analysis_rules import changed_rule, check_type, new_rule, shown_rule
 from modelyard.services.cleanrooms.backend import Backend, conflict, invalid

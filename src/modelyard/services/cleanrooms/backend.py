@@ -10,7 +10,8 @@ from modelyard.collaborations.audit import Audit
 from modelyard.collaborations.budgets import Budgets
 from modelyard.collaborations.catalog import Catalog
 from modelyard.collaborations.glue import Glue
-from modelyard.collaborations.parties import Collaboration, Membership, Parties
+from modelyard.collaborations.model import Collaboration, Membership
+from modelyard.collaborations.parties import Parties
 from modelyard.collaborations.queries import Queries
 from modelyard.collaborations.tables import Tables
 from modelyard.jobs import listing

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelyard.collaborations import arns, parties
 from modelyard.collaborations.budgets import LIFETIME, TEMPLATE, access_budget, budget
-from modelyard.collaborations.parties import Collaboration, Membership
+from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.collaborations.tables import ASSOCIATION
 from modelyard.jobs import resources
 from modelyard.jobs.model import AlreadyExists, NotFound, Resource

@@ -6,7 +6,8 @@ https://docs.aws.amazon.com/clean-rooms/latest/apireference/API_CreateCollaborat
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelyard.collaborations.parties import ACTIVE, INVITED, MOST_MEMBERS, Collaboration, Member, NotNow
+from modelyard.collaborations.model import ACTIVE, INVITED, Collaboration, Member
+from modelyard.collaborations.parties import MOST_MEMBERS, NotNow
 from modelyard.services.cleanrooms import payments
 from modelyard.services.cleanrooms.backend import (
     Backend,

@@ -6,7 +6,8 @@ https://docs.aws.amazon.com/clean-rooms/latest/apireference/API_CreateMembership
 from collections.abc import Mapping
 from typing import Any
 
-from modelyard.collaborations.parties import Membership, NotNow, StillUsed
+from modelyard.collaborations.model import Membership
+from modelyard.collaborations.parties import NotNow, StillUsed
 from modelyard.services.cleanrooms import payments
 from modelyard.services.cleanrooms.backend import (
     Backend,

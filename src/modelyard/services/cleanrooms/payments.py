@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/clean-rooms/latest/apireference/API_PaymentConfigura
 from collections.abc import Mapping
 from typing import Any
 
-from modelyard.collaborations.parties import Member
+from modelyard.collaborations.model import Member
 from modelyard.services.cleanrooms.backend import invalid
 
 KINDS = {

@@ -12,7 +12,7 @@ from modelyard.analysis.model import Purpose, Refused
 from modelyard.collaborations import arns, audit, parties
 from modelyard.collaborations.audit import Entry
 from modelyard.collaborations.budgets import BudgetSpent
-from modelyard.collaborations.parties import Membership
+from modelyard.collaborations.model import Membership
 from modelyard.collaborations.queries import Judged
 from modelyard.jobs import resources, store
 from modelyard.jobs.listing import Search, filled

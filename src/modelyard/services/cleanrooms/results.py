@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelyard.collaborations.parties import Membership
+from modelyard.collaborations.model import Membership
 from modelyard.collaborations.queries import SHARD_ROWS, Judged, query_stage
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.model import Keep, Stage

@@ -9,7 +9,7 @@ from typing import Any
 from modelyard.analysis.gates import readiness
 from modelyard.analysis.model import Purpose
 from modelyard.collaborations.column_types import glue_type
-from modelyard.collaborations.parties import Collaboration
+from modelyard.collaborations.model import Collaboration
 from modelyard.jobs.listing import LAST_KEY
 from modelyard.jobs.model import Resource
 from modelyard.services.cleanrooms.backend import Backend, moment, next_token, not_found, search

@@ -1,6 +1,6 @@
 """Clean Rooms' operations, put together from their resources."""
 
-from modelyard.collaborations.parties import NotAMember
+from modelyard.collaborations.model import NotAMember
 from modelyard.jobs.model import NotFound
 from modelyard.jobs.tags import TooManyTags
 from modelyard.services.cleanrooms.analysis_rules import AnalysisRules

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from modelyard.collaborations import arns, budgets, parties
-from modelyard.collaborations.parties import Membership
+from modelyard.collaborations.model import Membership
 from modelyard.collaborations.tables import ASSOCIATION
 from modelyard.jobs import resources
 from modelyard.jobs.model import Resource

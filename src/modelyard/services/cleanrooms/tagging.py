@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelyard.collaborations import arns, budgets
-from modelyard.collaborations.parties import COLLABORATION, COLLABORATION_DELETED, MEMBERSHIP
+from modelyard.collaborations.model import COLLABORATION, COLLABORATION_DELETED, MEMBERSHIP
 from modelyard.collaborations.queries import TEMPLATE
 from modelyard.collaborations.tables import ASSOCIATION, CONFIGURED_TABLE
 from modelyard.jobs.model import NotFound, Owner

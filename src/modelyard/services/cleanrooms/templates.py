@@ -9,7 +9,7 @@ from typing import Any
 
 from modelyard.analysis.model import Analysis, Parameter, Purpose, Refused, Template
 from modelyard.collaborations import arns, parties
-from modelyard.collaborations.parties import Collaboration, Membership
+from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.collaborations.queries import TEMPLATE
 from modelyard.jobs import resources
 from modelyard.jobs.model import Resource

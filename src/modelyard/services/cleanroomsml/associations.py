@@ -10,7 +10,7 @@ import re2
 
 from modelyard.collaborations import arns
 from modelyard.collaborations.audit import Entry
-from modelyard.collaborations.parties import Collaboration
+from modelyard.collaborations.model import Collaboration
 from modelyard.jobs import resources
 from modelyard.jobs.model import Resource
 from modelyard.services.cleanroomsml import algorithms

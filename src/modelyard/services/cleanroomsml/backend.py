@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from modelyard.collaborations import arns
 from modelyard.collaborations.audit import Audit
 from modelyard.collaborations.budgets import Budgets
-from modelyard.collaborations.parties import Collaboration, Membership, Parties
+from modelyard.collaborations.model import Collaboration, Membership
+from modelyard.collaborations.parties import Parties
 from modelyard.collaborations.queries import Queries
 from modelyard.collaborations.tables import Tables
 from modelyard.jobs import listing

@@ -12,7 +12,7 @@ from modelyard.analysis.model import Purpose, Refused
 from modelyard.collaborations import arns, audit
 from modelyard.collaborations.audit import Entry
 from modelyard.collaborations.budgets import BudgetSpent
-from modelyard.collaborations.parties import Collaboration, Membership
+from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.collaborations.queries import Judged, query_stage
 from modelyard.jobs import resources
 from modelyard.jobs.model import Job, Keep, Resource, Status

@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/cleanrooms-ml/latest/APIReference/API_PutMLConfigura
 
 from typing import Any
 
-from modelyard.collaborations.parties import Membership
+from modelyard.collaborations.model import Membership
 from modelyard.jobs import resources
 from modelyard.jobs.model import AlreadyExists, NotFound
 from modelyard.services.cleanroomsml.backend import (

@@ -7,7 +7,7 @@ folder, whatever it holds.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelyard.collaborations.parties import Collaboration, Membership
+from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.model import Job, Keep, Stage, Status
 from modelyard.services.cleanroomsml.backend import Backend, invalid

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelyard.collaborations import arns
 from modelyard.collaborations.audit import Entry
-from modelyard.collaborations.parties import Membership
+from modelyard.collaborations.model import Membership
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs import resources
 from modelyard.jobs.model import Keep, Resource, Stage

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from modelyard.collaborations import arns, budgets
-from modelyard.collaborations.parties import Membership
+from modelyard.collaborations.model import Membership
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs import resources
 from modelyard.jobs.images import Image

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from modelyard.collaborations import audit
-from modelyard.collaborations.parties import Membership
+from modelyard.collaborations.model import Membership
 from modelyard.jobs import resources, store
 from modelyard.services.cleanroomsml import uses
 from modelyard.services.cleanroomsml.backend import CHANNEL, EXPORT, INFERENCE, MODEL, VERSION

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from modelyard.collaborations import audit, parties
 from modelyard.collaborations.audit import Entry
-from modelyard.collaborations.parties import Collaboration, Membership, NotAMember
+from modelyard.collaborations.model import Collaboration, Membership, NotAMember
 from modelyard.jobs import resources, tags
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import Job, NotFound, Owner, Resource, Stage, Status

@@ -1,7 +1,7 @@
 """Clean Rooms ML's operations on custom models, put together from their resources."""
 
 from modelyard.collaborations.budgets import BudgetSpent
-from modelyard.collaborations.parties import NotAMember
+from modelyard.collaborations.model import NotAMember
 from modelyard.jobs.model import NotFound
 from modelyard.jobs.tags import TooManyTags
 from modelyard.services.cleanroomsml.algorithms import Algorithms

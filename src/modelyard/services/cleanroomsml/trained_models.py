@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from modelyard.collaborations import arns, budgets
-from modelyard.collaborations.parties import Collaboration, Membership
+from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.jobs import resources
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import NotFound, Resource
