@@ -40,9 +40,9 @@ class EdgeMessages(nn.Module):
             projection.deviation.copy_(deviation)  # type: ignore[operator]
 
     def forward(self, x: Tensor, weight: Tensor, graph: GraphTensors) -> Tensor:
-        """`[num_nodes, in]`, each relation's weight `[relations, in, out]` -> `[num_nodes, out]`."""
+        """`[num_nodes, in]`, each relation's weight `[relations, in, out]` -> `[num_outputs, out]`."""
         row_node = graph.row_node.split(list(graph.sizes))
-        out = x.new_zeros(x.size(0), weight.size(2))
+        out = x.new_zeros(graph.num_outputs, weight.size(2))
         for projection, block in zip(self.projections, graph.edges, strict=True):
             nodes = row_node[block.relation]
             rows = x.new_zeros(len(nodes), x.size(1)).index_add(0, block.row, self._change(projection, block, x))

@@ -52,18 +52,18 @@ class GATLayer(nn.Module):
                 nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor, graph: GraphTensors) -> Tensor:
-        """`[num_nodes, in_channels]` -> `[num_nodes, heads * channels]`, or `[num_nodes, channels]` if averaged."""
+        """`[num_nodes, in_channels]` -> `[num_outputs, heads * channels]`, or `[num_outputs, channels]` if averaged."""
         x = x if self.weight is None else x @ self.weight
         source, dest = (x @ _block_diagonal(one) for one in (self.source, self.dest))
-        score = functional.leaky_relu(
-            end_sums(graph.matrix, dest if graph.one_row_a_node else dest[graph.row_node], source), _NEGATIVE_SLOPE
-        )
+        dest = graph.of_outputs(dest)
+        dest = dest if graph.one_row_a_node else dest[graph.row_node]
+        score = functional.leaky_relu(end_sums(graph.matrix, dest, source), _NEGATIVE_SLOPE)
         vectors = x.view(x.size(0), self.heads, -1).transpose(0, 1).contiguous()
-        weight = edge_softmax(graph.matrix, score, graph.row_node, x.size(0))
+        weight = edge_softmax(graph.matrix, score, graph.row_node, graph.num_outputs)
         out = edge_sums(graph.matrix, dropout(weight, self.dropout, self.training), vectors)
         if not graph.one_row_a_node:
-            out = torch.zeros_like(vectors).index_copy(1, graph.row_node, out)
-        out = out.transpose(0, 1).reshape(x.size(0), -1) if self.concat else out.mean(0)
+            out = out.new_zeros(out.size(0), graph.num_outputs, out.size(2)).index_copy(1, graph.row_node, out)
+        out = out.transpose(0, 1).reshape(graph.num_outputs, -1) if self.concat else out.mean(0)
         return out + self.bias
 
 

@@ -35,7 +35,7 @@ class GCNLayer(nn.Module):
             nn.init.xavier_uniform_(self.weight)
 
     def forward(self, x: Tensor, graph: GraphTensors) -> Tensor:
-        """`[num_nodes, in_channels]` -> `[num_nodes, out_channels]`; the product with the fewer channels is sparse."""
+        """`[num_nodes, in_channels]` -> `[num_outputs, out_channels]`; the narrower product is sparse."""
         if self.weight is None:
             return graph.matrix.matmul(x) + self.bias
         if self.weight.size(1) < self.weight.size(0):

@@ -186,16 +186,17 @@ class GNN(nn.Module):
     ) -> list[nn.Module]:
         """The layers, `num_layer` of them, from `sizes[n]` to `sizes[n + 1]` channels.
 
-        Each is called with `[num_nodes, in_channels]` and the graph, and gives `[num_nodes, out_channels]`.
+        Each is called with `[num_nodes, in_channels]` and the graph, and gives `[num_outputs, out_channels]`.
         """
         raise NotImplementedError
 
     def forward(self, graph: GraphTensors) -> tuple[Tensor, Tensor]:
-        """The last layer's output `[num_nodes, out_channels]` and its input `[num_nodes, num_hidden]`."""
+        """The last layer's output `[num_outputs, out_channels]`, and its input `[num_outputs, num_hidden]`."""
         hidden = self.encoder(graph)
         for number in range(len(self.layers) - 1):
             hidden = self.step(number, hidden, graph)
-        return self.layers[-1](hidden, graph.of_layer(len(self.layers) - 1)), hidden
+        last = graph.of_layer(len(self.layers) - 1)
+        return self.layers[-1](hidden, last), last.of_outputs(hidden)
 
     def step(self, number: int, hidden: Tensor, graph: GraphTensors) -> Tensor:
         """One layer but the last, and what stands between it and the next."""

@@ -62,21 +62,22 @@ class HGTLayer(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor, graph: GraphTensors) -> Tensor:
-        """`[num_nodes, channels]` -> `[num_nodes, channels]`."""
+        """`[num_nodes, channels]` -> `[num_outputs, channels]`."""
         shape = (x.size(0), 3, self.heads, -1)
         key, query, value = self.projection(x, graph.num_nodes).view(shape).permute(1, 2, 0, 3)
+        query, own = graph.of_outputs(query, dim=1), graph.of_outputs(x)
         scale = self.prior[:, :, None, None] * query.size(2) ** -0.5
         asked = _by_relation(query[:, graph.row_node], self.attention.transpose(2, 3) * scale, graph.sizes)
         score = edge_scores(graph.matrix, asked, key)
-        weight = edge_softmax(graph.matrix, score, graph.row_node, x.size(0))
+        weight = edge_softmax(graph.matrix, score, graph.row_node, graph.num_outputs)
         rows = _by_relation(edge_sums(graph.matrix, weight, value), self.message, graph.sizes)
         sums = rows.new_zeros(query.shape).index_add(1, graph.row_node, rows)
-        out: Tensor = self.out(functional.gelu(sums.transpose(0, 1).reshape(x.shape)), graph.num_nodes)
+        out: Tensor = self.out(functional.gelu(sums.transpose(0, 1).reshape(own.shape)), graph.outputs_of_types)
         if self.skip is None:
             return out
-        sizes = torch.tensor(graph.num_nodes, device=x.device)
-        share = self.skip.sigmoid().repeat_interleave(sizes, output_size=x.size(0))[:, None]
-        return torch.lerp(x, out, share)
+        sizes = torch.tensor(graph.outputs_of_types, device=x.device)
+        share = self.skip.sigmoid().repeat_interleave(sizes, output_size=len(own))[:, None]
+        return torch.lerp(own, out, share)
 
 
 class HGTOutput(nn.Module):
@@ -88,7 +89,7 @@ class HGTOutput(nn.Module):
         self.linear = nn.Linear(channels, out_channels)
 
     def forward(self, x: Tensor, graph: GraphTensors) -> Tensor:
-        """`[num_nodes, channels]` -> `[num_nodes, out_channels]`."""
+        """`[num_nodes, channels]` -> `[num_outputs, out_channels]`."""
         out: Tensor = self.linear(self.layer(x, graph))
         return out
 

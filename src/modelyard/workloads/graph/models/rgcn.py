@@ -94,17 +94,17 @@ class RGCNLayer(nn.Module):
             nn.init.xavier_uniform_(self.self_weight)
 
     def forward(self, x: Tensor, graph: GraphTensors) -> Tensor:
-        """`[num_nodes, in_channels]` -> `[num_nodes, out_channels]`."""
+        """`[num_nodes, in_channels]` -> `[num_outputs, out_channels]`."""
         if graph.one_row_a_node:
             out = self._one_relation(x, graph.matrix)
         else:
             rows = _relation_matmul(graph.matrix.matmul(x), self._weights(), list(graph.sizes))
-            out = rows.new_zeros(x.size(0), rows.size(1)).index_add(0, graph.row_node, rows)
+            out = rows.new_zeros(graph.num_outputs, rows.size(1)).index_add(0, graph.row_node, rows)
         if self.edges is not None:
             out = out + self.edges(x, self._weights(), graph)
         if self.self_weight is not None:
-            own = x if graph.own is None else x * graph.own[:, None]
-            out = torch.addmm(out, own, self.self_weight)
+            own = graph.of_outputs(x)
+            out = torch.addmm(out, own if graph.own is None else own * graph.own[:, None], self.self_weight)
         return out + self.bias
 
     def _one_relation(self, x: Tensor, matrix: SparseMatrix) -> Tensor:
@@ -126,7 +126,7 @@ class Propagation(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, graph: GraphTensors) -> Tensor:
-        """`[num_nodes, channels]` -> `[num_nodes, channels]`."""
+        """`[num_nodes, channels]` -> `[num_outputs, channels]`."""
         return graph.matrix.matmul(x) + self.bias
 
 

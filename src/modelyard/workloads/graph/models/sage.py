@@ -42,14 +42,14 @@ class SAGELayer(nn.Module):
                 nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor, graph: GraphTensors) -> Tensor:
-        """`[num_nodes, in_channels]` -> `[num_nodes, out_channels]`; the product with the fewer channels is sparse."""
+        """`[num_nodes, in_channels]` -> `[num_outputs, out_channels]`; the narrower product is sparse."""
         weight = self.neighbour_weight
         if weight is not None and weight.size(1) < weight.size(0):
             out = _mean(x @ weight, graph)
         else:
             out = _mean(x, graph) if weight is None else _mean(x, graph) @ weight
         if self.self_weight is not None:
-            out = torch.addmm(out, x, self.self_weight)
+            out = torch.addmm(out, graph.of_outputs(x), self.self_weight)
         return out + self.bias
 
 
@@ -80,10 +80,10 @@ class SAGE(GNN):
 
 
 def _mean(x: Tensor, graph: GraphTensors) -> Tensor:
-    """The mean over the sources of each row's entries, `[num_nodes, channels]`; 0 for a node without any."""
+    """The mean over the sources of each row's entries, `[num_outputs, channels]`; 0 for a node without any."""
     (offsets, _), _ = graph.matrix.pattern.get_csr()
     ones = torch.ones_like(graph.matrix.value)
     rows: Tensor = graph.matrix.matmul(x, ones) / offsets.diff().clamp(min=1)[:, None]
     if graph.one_row_a_node:
         return rows
-    return rows.new_zeros(x.size(0), x.size(1)).index_copy(0, graph.row_node, rows)
+    return rows.new_zeros(graph.num_outputs, x.size(1)).index_copy(0, graph.row_node, rows)

@@ -114,8 +114,7 @@ class NeededGraph:
         parts = read_parts(graph, adjacency) if hyperparameters.use_edge_features else ()
         self._sampler = NeighbourSampler(graph, adjacency, 0, device, parts)
         sample = self._sampler.sample(targets.cpu().numpy(), (ALL,) * hyperparameters.num_layer)
-        self._tensors = sample.tensors
-        self._targets, self._places = targets, sample.places(targets.cpu().numpy())
+        self._tensors, self._targets = sample.tensors, targets
 
     def typical(self) -> GraphTensors:
         """See `Passes`."""
@@ -123,13 +122,13 @@ class NeededGraph:
 
     def loss(self, model: GNN, objective: Objective, batch: Tensor) -> Tensor:
         """See `Passes`."""
-        return objective.loss(Vectors(self._targets, model(self._tensors)[0].index_select(0, self._places)), batch)
+        return objective.loss(Vectors(self._targets, model(self._tensors)[0]), batch)
 
     @torch.no_grad()
     def outputs(self, model: GNN) -> tuple[Vectors, Tensor]:
         """See `Passes`: those of the targets."""
         output, hidden = model(self._tensors)
-        return Vectors(self._targets, output[self._places]), hidden[self._places]
+        return Vectors(self._targets, output), hidden
 
 
 class WholeGraph:
@@ -194,8 +193,7 @@ class SampledGraph:
         sample = self._sampler.sample(
             seeds.cpu().numpy(), self._fanout, None if hidden is None else hidden.cpu().numpy()
         )
-        output = model(sample.tensors)[0][sample.places(seeds.cpu().numpy())]
-        return objective.loss(Vectors(seeds, output), batch)
+        return objective.loss(Vectors(seeds, model(sample.tensors)[0]), batch)
 
     @torch.no_grad()
     def outputs(self, model: GNN) -> tuple[Tensor, Tensor]:
@@ -214,7 +212,7 @@ class SampledGraph:
                 sample = self._sampler.sample(block, (ALL,), features=False)
                 given = torch.from_numpy(hidden.read(sample.nodes)).to(self._device)
                 apply = model.layers[number] if last else partial(model.step, number)
-                vectors = apply(given, sample.tensors)[sample.places(block)]
+                vectors = apply(given, sample.tensors)
                 output = output or self._file(f"layer-{number + 1}", vectors.size(1))
                 output.write(block, vectors.cpu().numpy())
             assert output is not None

@@ -18,7 +18,7 @@ from torch import Tensor
 from modelyard.workloads.graph.data import Graph
 from modelyard.workloads.graph.training.adjacency import Adjacency, node_offsets
 from modelyard.workloads.graph.training.edge_features import EdgePart
-from modelyard.workloads.graph.training.tensors import GraphTensors, SparseMatrix, feature_blocks
+from modelyard.workloads.graph.training.tensors import GraphTensors, Outputs, SparseMatrix, feature_blocks
 
 ALL = -1
 """A fanout that takes every neighbour."""
@@ -30,15 +30,35 @@ _NONE = np.zeros(0, np.int64)
 class Sample:
     """Some nodes and the messages between them.
 
-    nodes: int64, rising, by their numbers in the whole graph. tensors: the small graph; its node n is `nodes[n]`.
+    nodes: int64, rising, by their numbers in the whole graph. tensors: the small graph; its node n is `nodes[n]`. Each
+    layer gives vectors of those that the next one takes, the last one of the seeds, each once and rising.
     """
 
     nodes: np.ndarray
     tensors: GraphTensors
 
-    def places(self, nodes: np.ndarray) -> Tensor:
-        """Where nodes of the whole graph stand in this one; all of them must be here."""
-        return torch.from_numpy(np.searchsorted(self.nodes, nodes)).to(self.tensors.row_node.device)
+
+@dataclass(frozen=True)
+class _Messages:
+    """What was drawn, by rising rows.
+
+    rows: int64, of the adjacency. step: int64, how far from the seeds each row's node is. count: int64, the entries
+    that each row gave. entries: int64, of the adjacency, row after row. value: float32, of each entry.
+    """
+
+    rows: np.ndarray
+    step: np.ndarray
+    count: np.ndarray
+    entries: np.ndarray
+    value: np.ndarray
+
+    def to(self, most: int) -> "_Messages":
+        """Those to nodes at most so many steps away."""
+        kept = self.step <= most
+        if kept.all():
+            return self
+        entries = np.repeat(kept, self.count)
+        return _Messages(self.rows[kept], self.step[kept], self.count[kept], self.entries[entries], self.value[entries])
 
 
 class NeighbourSampler:
@@ -59,7 +79,6 @@ class NeighbourSampler:
         self._offsets = node_offsets(graph)
         self._adjacency = adjacency
         self._edge_parts = edge_parts
-        self._every_node_has_a_row = adjacency.row_ptr.tolist() == [0, adjacency.num_nodes]
         num_rows = len(adjacency.row_node)
         self._row_begin = np.searchsorted(adjacency.row, np.arange(num_rows + 1))
         self._rows = np.argsort(adjacency.row_node, kind="stable")
@@ -77,10 +96,8 @@ class NeighbourSampler:
         `[3, n]`, edges (number of the edge type, source, destination) that carry no message in either direction.
         """
         frontier = _distinct(seeds)
-        reached = [frontier]
-        rows: list[np.ndarray] = []
-        counts: list[np.ndarray] = []
-        entries: list[np.ndarray] = []
+        within = [frontier]
+        rows, counts, entries = [], [], []
         for most in reversed(fanout):
             frontier_rows = _ranges(self._node_begin, frontier, self._rows)
             drawn, count = self._draw(frontier_rows, most)
@@ -92,17 +109,19 @@ class NeighbourSampler:
             self._place[frontier] = 0
             sources = self._adjacency.col[drawn]
             frontier = _distinct(sources[self._place[sources] < 0])
-            reached.append(frontier)
-        hops = np.repeat(np.arange(len(rows)), [len(one) for one in rows])
-        all_rows, all_counts, all_entries = (np.concatenate([_NONE, *parts]) for parts in (rows, counts, entries))
-        nodes = np.sort(np.concatenate(reached))
-        self._place[nodes] = np.arange(len(nodes))
-        tensors = self._tensors(nodes, all_rows, all_counts, all_entries, features)
+            within.append(np.sort(np.concatenate([within[-1], frontier]), kind="stable"))
+        nodes = within[-1]
+        messages = self._messages(rows, counts, entries)
+        steps = range(len(fanout) - 1, -1, -1)
+        layers = tuple(self._layer(within[step + 1], within[step], messages.to(step)) for step in steps)
+        of_type = self._of_types(nodes)
+        tensors = replace(
+            layers[0] if layers else self._layer(nodes, nodes, messages),
+            features=tuple(self._blocks(number, one) if features else () for number, one in enumerate(of_type)),
+            rows=tuple(torch.from_numpy(one) for one in of_type),
+            layers=layers,
+        )
         self._place[nodes] = -1
-        if len(fanout) > 1 and not self._every_node_has_a_row:
-            hops = hops[np.argsort(all_rows)]
-            inner = [self._part(tensors, hops <= most) for most in reversed(range(len(fanout) - 1))]
-            tensors = replace(tensors, layers=(tensors, *inner))
         return Sample(nodes, tensors)
 
     def blocks(self, most_entries: int) -> list[np.ndarray]:
@@ -144,55 +163,49 @@ class NeighbourSampler:
         codes: np.ndarray = (kind * self.num_nodes + source) * self.num_nodes + dest
         return codes
 
-    def _tensors(
-        self, nodes: np.ndarray, rows: np.ndarray, count: np.ndarray, entries: np.ndarray, features: bool
-    ) -> GraphTensors:
+    def _messages(
+        self, rows: Sequence[np.ndarray], counts: Sequence[np.ndarray], entries: Sequence[np.ndarray]
+    ) -> _Messages:
+        """Puts what each step drew in the order of the rows."""
+        step = np.repeat(np.arange(len(rows)), [len(one) for one in rows])
+        all_rows, count, all_entries = (np.concatenate([_NONE, *parts]) for parts in (rows, counts, entries))
+        order = np.argsort(all_rows)
+        drawn = all_entries[_runs((np.cumsum(count) - count)[order], count[order])]
+        chosen, count = all_rows[order], count[order]
+        degree = self._row_begin[chosen + 1] - self._row_begin[chosen]
+        grown = np.repeat((degree / np.maximum(count, 1)).astype(np.float32), count)
+        return _Messages(chosen, step[order], count, drawn, self._adjacency.value[drawn] * grown)
+
+    def _layer(self, nodes: np.ndarray, outputs: np.ndarray, messages: _Messages) -> GraphTensors:
+        """What a layer takes that has vectors of some nodes and gives those of some of them."""
         adjacency = self._adjacency
-        order = np.argsort(rows)
-        entries = entries[_runs((np.cumsum(count) - count)[order], count[order])]
-        rows, count = rows[order], count[order]
-        degree = self._row_begin[rows + 1] - self._row_begin[rows]
-        value = adjacency.value[entries] * np.repeat((degree / np.maximum(count, 1)).astype(np.float32), count)
-        row_node = self._place[adjacency.row_node[rows]]
-        sizes = np.diff(np.searchsorted(rows, adjacency.row_ptr))
-        row = np.repeat(np.arange(len(rows)), count)
-        if self._every_node_has_a_row:
-            row, row_node, sizes = row_node[row], np.arange(len(nodes)), np.array([len(nodes)])
-        begin = np.searchsorted(nodes, self._offsets)
-        own = torch.from_numpy(adjacency.own[nodes]).to(self._device)
-        of_type = [nodes[slice(*begin[n : n + 2])] - self._offsets[n] for n in range(len(begin) - 1)]
-        size = (len(row_node), len(nodes))
-        col = self._place[adjacency.col[entries]]
+        self._place[nodes] = np.arange(len(nodes))
+        col, places = self._place[adjacency.col[messages.entries]], self._place[outputs]
+        row_node = np.searchsorted(outputs, adjacency.row_node[messages.rows])
+        sizes = np.diff(np.searchsorted(messages.rows, adjacency.row_ptr))
+        row = np.repeat(np.arange(len(row_node)), messages.count)
         within = row - (np.cumsum(sizes) - sizes)[np.searchsorted(np.cumsum(sizes), row, "right")]
+        own = adjacency.own[outputs]
+        size = (len(row_node), len(nodes))
         return GraphTensors(
-            num_nodes=tuple(len(one) for one in of_type),
-            features=tuple(self._blocks(number, one) if features else () for number, one in enumerate(of_type)),
-            matrix=SparseMatrix.from_entries(row, col, value, size, self._device),
+            num_nodes=tuple(len(one) for one in self._of_types(nodes)),
+            features=(),
+            matrix=SparseMatrix.from_entries(row, col, messages.value, size, self._device),
             sizes=tuple(sizes.tolist()),
             row_node=torch.from_numpy(row_node).to(self._device),
-            own=None if own.all() else own,
-            rows=tuple(torch.from_numpy(one) for one in of_type),
-            edges=tuple(part.sampled(entries, within, col, value, self._device) for part in self._edge_parts),
+            own=None if own.all() else torch.from_numpy(own).to(self._device),
+            edges=tuple(
+                part.sampled(messages.entries, within, col, messages.value, self._device) for part in self._edge_parts
+            ),
+            outputs=Outputs(
+                torch.from_numpy(places).to(self._device), tuple(len(one) for one in self._of_types(outputs))
+            ),
         )
 
-    def _part(self, tensors: GraphTensors, kept: np.ndarray) -> GraphTensors:
-        """The same with some of the rows: the last layer needs the seeds' alone, the one before those one step away."""
-        row, col = (one.cpu().numpy() for one in tensors.matrix.pattern.as_tensor())
-        entries = kept[row]
-        places = torch.from_numpy(kept).to(self._device)
-        relation = np.repeat(np.arange(len(tensors.sizes)), tensors.sizes)[kept]
-        value = tensors.matrix.value.cpu().numpy()[entries]
-        row_node = tensors.row_node[places]
-        of_relation = places.split(list(tensors.sizes))
-        size = (len(row_node), sum(tensors.num_nodes))
-        row = (np.cumsum(kept) - 1)[row[entries]]
-        return replace(
-            tensors,
-            matrix=SparseMatrix.from_entries(row, col[entries], value, size, self._device),
-            sizes=tuple(np.bincount(relation, minlength=len(tensors.sizes)).tolist()),
-            row_node=row_node,
-            edges=tuple(block.of_rows(of_relation[block.relation]) for block in tensors.edges),
-        )
+    def _of_types(self, nodes: np.ndarray) -> list[np.ndarray]:
+        """Rising nodes by their numbers among those of their type, for each type."""
+        begin = np.searchsorted(nodes, self._offsets)
+        return [nodes[slice(*begin[n : n + 2])] - self._offsets[n] for n in range(len(begin) - 1)]
 
     def _blocks(self, number: int, rows: np.ndarray) -> tuple[Tensor | SparseMatrix, ...]:
         return feature_blocks(self._graph.node_types[number], self._arrays[number], self._device, rows)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -61,16 +61,16 @@ class EdgeBlock:
     edge: Tensor
     features: Tensor
 
-    def of_rows(self, kept: Tensor) -> "EdgeBlock":
-        """The messages of some rows, which are numbered anew; bool, one for each row of the relation."""
-        chosen, place = kept[self.row], kept.cumsum(0) - 1
-        return replace(
-            self,
-            row=place[self.row[chosen]],
-            col=self.col[chosen],
-            weight=self.weight[chosen],
-            edge=self.edge[chosen],
-        )
+
+@dataclass(frozen=True)
+class Outputs:
+    """The nodes that a layer gives vectors of, where these are not all that it takes.
+
+    places: int64, rising, where they stand among the nodes that it takes. num_nodes: of each type.
+    """
+
+    places: Tensor
+    num_nodes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,11 @@ class GraphTensors:
 
     features: the blocks of each node type, in the order of its features. matrix: the stacked adjacency of all
     relations, `[num_rows, num_nodes]`; the first `sizes[0]` rows are relation 0's, and so on; `row_node` are the
-    rows' destinations. own: nodes whose own vector no relation brings in, bool `[num_nodes]`; None where that is
-    every node. rows: of a sample, the row of each node among all of its type, int64 on the CPU; None for a whole graph.
-    edges: what features of edges do to messages is worked out from these; none where they take no part.
-    layers: of a sample, what each layer needs of it; none where each needs all.
+    rows' destinations, by their places among the outputs. own: outputs whose own vector no relation brings in, bool
+    `[num_outputs]`; None where that is every one. edges: what features of edges do to messages is worked out from
+    these; none where they take no part. rows: of a sample, the row of each node among all of its type, int64 on the
+    CPU; None for a whole graph. outputs: None where a layer gives vectors of all nodes. layers: of a sample, what each
+    layer takes, the outputs of the one before it; none where each takes all.
     """
 
     num_nodes: tuple[int, ...]
@@ -91,18 +92,33 @@ class GraphTensors:
     sizes: tuple[int, ...]
     row_node: Tensor
     own: Tensor | None
-    rows: tuple[Tensor, ...] | None = None
     edges: tuple[EdgeBlock, ...] = ()
+    rows: tuple[Tensor, ...] | None = None
+    outputs: Outputs | None = None
     layers: tuple["GraphTensors", ...] = ()
 
     def of_layer(self, number: int) -> "GraphTensors":
-        """The same nodes, and the messages that a layer needs."""
+        """The nodes that a layer takes, and the messages to those that it gives."""
         return self.layers[number] if self.layers else self
+
+    def of_outputs(self, vectors: Tensor, dim: int = 0) -> Tensor:
+        """Those of the nodes that a layer gives, out of the vectors of all that it takes; nodes along `dim`."""
+        return vectors if self.outputs is None else vectors.index_select(dim, self.outputs.places)
+
+    @property
+    def outputs_of_types(self) -> tuple[int, ...]:
+        """How many nodes of each type a layer gives."""
+        return self.num_nodes if self.outputs is None else self.outputs.num_nodes
+
+    @property
+    def num_outputs(self) -> int:
+        """How many nodes a layer gives."""
+        return sum(self.outputs_of_types)
 
     @property
     def one_row_a_node(self) -> bool:
-        """Whether the stacked rows are exactly the nodes in their order: one relation that reaches all of them."""
-        return self.sizes == (sum(self.num_nodes),)
+        """Whether the stacked rows are exactly the outputs in their order: one relation that reaches all of them."""
+        return self.sizes == (self.num_outputs,)
 
 
 def graph_tensors(graph: Graph, adjacency: Adjacency, device: torch.device | str = "cpu") -> GraphTensors:
