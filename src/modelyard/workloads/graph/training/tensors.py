@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,9 +39,37 @@ class SparseMatrix:
         return cls(pattern, torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32)).to(device))
 
     def matmul(self, dense: Tensor, value: Tensor | None = None) -> Tensor:
-        """The product with `dense` (`[num_columns, channels]`), with other values at the same places if given."""
-        product: Tensor = self.pattern.matmul(dense, input_value=self.value if value is None else value)
+        """The product with `dense` (`[num_columns, channels]`), with other values at the same places if given.
+
+        Not by `EdgeIndex.matmul`, whose forward product takes up to twice as long for few channels on a CPU.
+        """
+        matrix = self if value is None else replace(self, value=value)
+        product: Tensor = _Product.apply(matrix, dense)
         return product
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """As a tensor of compressed sparse rows, `[num_rows, num_columns]`."""
+        (offsets, col), _ = self.pattern.get_csr()
+        return torch.sparse_csr_tensor(offsets, col, self.value, self.pattern.get_sparse_size())
+
+    @cached_property
+    def transposed_rows(self) -> Tensor:
+        """The transpose in the same form."""
+        (offsets, row), order = self.pattern.get_csc()
+        value = self.value if order is None else self.value[order]
+        return torch.sparse_csr_tensor(offsets, row, value, self.pattern.get_sparse_size()[::-1])
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, matrix: SparseMatrix, dense: Tensor) -> Tensor:
+        ctx.matrix = matrix
+        return matrix.rows @ dense
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, ctx.matrix.transposed_rows @ gradients[0]
 
 
 Block = Tensor | SparseMatrix
