@@ -53,7 +53,8 @@ def add_model(client: "Client", id: str, path: str, copy: bool, **facts: Any) ->
     a tokenizer.json; folders with pickles are refused.
 
     An ID that begins with text_ is no base model, but a model for the text of graphs: text_sbert for a sentence
-    encoder, text_fasttext.en (zh, hi, es, fr) and text_word2vec for a folder with word vectors, a .vec file.
+    encoder, text_fasttext.en (zh, hi, es, fr) and text_word2vec for a folder with word vectors: a .vec
+    file, word2vec's .bin or those of spaCy.
     """
     from modelyard.console import models
 
