@@ -1,14 +1,18 @@
 """Custom models as a user of boto3 meets them: the jobs are real ones, with scripts that end at once."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 from tests.boto import Send
-from tests.conftest import ROOT
+from tests.conftest import ROOT, processes_of
 from tests.services.test_neptune_ml import IN, OUT, Server, code_of, neptune, objects, runtime, server, wait
 from tests.workloads.graph.custom.conftest import TRAINING, TRANSFORM, configuration
 from tests.workloads.graph.inference.test_edges import VERDICT, pairs_of, rated, table
@@ -117,6 +121,73 @@ def test_edges_are_classified_by_the_scripts_of_the_example(server: Server, nept
     said = [answer["predictions"][0]["value"] for answer in answers]
     assert said == [row["prediction"] for row in alone]
     assert np.mean([value == row["label"] for value, row in zip(said, alone, strict=True)]) >= 0.85
+
+
+SPIES = """
+import glob, os, socket
+from pathlib import Path
+def seen(place):
+    try:
+        os.lstat(place)
+        return True
+    except OSError:
+        return False
+def connected(place):
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(place)
+            return True
+    except OSError:
+        return False
+found = [place for place in PLACES if seen(place) or connected(place)]
+found += [word for word in ("pytest", "modelyard.runner", SERVER) for path in glob.glob("/proc/[0-9]*/cmdline")
+          if word.encode() in Path(path).read_bytes()]
+assert not found, found
+print("score: 1")
+"""
+
+
+@pytest.mark.slow
+class TestSandbox:
+    """Scripts of real jobs, among the files and processes of a real server."""
+
+    @pytest.fixture
+    def trained_by(self, server: Server, neptune: Any, processed: str, scripts: str) -> Callable[..., dict[str, Any]]:
+        """Trains with other scripts; the job, once it has ended."""
+
+        def train(files: dict[str, str], **request: Any) -> dict[str, Any]:
+            folder = objects(server, f"s3://bucket/{uuid4().hex}")
+            shutil.copytree(objects(server, scripts), folder)
+            for name, text in files.items():
+                (folder / name).write_text(text)
+            source = f"s3://bucket/{folder.name}"
+            id = neptune.start_ml_model_training_job(
+                dataProcessingJobId=processed,
+                trainModelS3Location=OUT,
+                maxHPONumberOfTrainingJobs=1,
+                customModelTrainingParameters={"sourceS3DirectoryPath": source, "trainingEntryPointScript": "train.py"},
+                **request,
+            )["id"]
+            return wait(neptune.get_ml_model_training_job, id, seconds=300)
+
+        return train
+
+    def test_neither_script_sees_the_server_or_other_jobs(self, server: Server, trained_by: Any) -> None:
+        folder = server.folder
+        places = [os.fspath(path) for path in (folder, *folder.rglob("*"))]
+        assert {os.fspath(folder / name) for name in ("modelyard.db", "tasks", "objects")} <= set(places)
+        spies = f"PLACES, SERVER = {places!r}, {os.fspath(folder)!r}\n" + SPIES
+        training = spies + "open('/opt/ml/checkpoints/told.json', 'w').write('{}')"
+        job = trained_by({"train.py": training, "transform.py": spies + TRANSFORM})
+        assert job["status"] == "Completed", [job["hpoJob"], job["modelTransformJob"]]
+
+    def test_a_script_that_never_ends_is_ended_with_its_job(self, server: Server, trained_by: Any) -> None:
+        mark = uuid4().hex
+        waits = f"import subprocess\nsubprocess.run(['sh', '-c', 'sleep 600; : {mark}'])"
+        job = trained_by({"train.py": waits}, trainingTimeOutInSeconds=20)
+        assert job["status"] == "Failed"
+        assert "20 s" in job["hpoJob"]["failureReason"]
+        assert processes_of(Path(mark)) == []
 
 
 class TestRefusals:
