@@ -72,6 +72,22 @@ def test_attention_over_many_types_runs_on_samples(graph: Graph) -> None:
     compare(model, graph, adjacency, np.array([0, 50, 90]))
 
 
+def test_each_layer_gives_the_nodes_that_the_next_one_takes(graph: Graph) -> None:
+    adjacency = build_adjacency(graph, decide_relations(graph))
+    seeds = np.array([3, 50])
+    sample = NeighbourSampler(graph, adjacency, 0).sample(seeds, [2, 2, 2])
+    first, second, third = sample.tensors.layers
+    assert first.num_nodes == sample.tensors.num_nodes
+    assert first.outputs_of_types == second.num_nodes
+    assert second.outputs_of_types == third.num_nodes
+    assert len(sample.nodes) > first.num_outputs > second.num_outputs > third.num_outputs == len(seeds)
+    reached = sample.nodes
+    for layer in sample.tensors.layers:
+        assert layer.outputs is not None
+        reached = reached[layer.outputs.places]
+    np.testing.assert_array_equal(reached, seeds)
+
+
 def test_each_row_gives_at_most_its_fanout_and_never_an_entry_twice(graph: Graph) -> None:
     adjacency = build_adjacency(graph, decide_relations(graph))
     degree = np.bincount(adjacency.row)
