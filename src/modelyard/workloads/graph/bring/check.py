@@ -213,7 +213,7 @@ class _Check:
     def _batches(self, table: Table, keys: Sequence[str], columns: Sequence[_Column]) -> Iterator[Batch | None]:
         """The rows of a file, its cells looked at; None for the rest of a file that cannot be read."""
         empty: dict[str, list[int]] = {key: [] for key in keys}
-        rows = 0
+        rows, whole = 0, True
         try:
             for batch in table.batches([*keys, *(column.name for column in columns)]):
                 for key in keys:
@@ -225,6 +225,7 @@ class _Check:
                 yield batch
         except InputError as error:
             self._found.problem(f"{error}; what comes after it was not checked")
+            whole = False
             yield None
         cells = [
             (row, key, f"is empty, but an id is needed{_such(found)}")
@@ -232,7 +233,7 @@ class _Check:
             for row in found[:MOST_EACH]
         ]
         self._found.problems_of(table.faults([*cells, *(cell for column in columns for cell in column.bad)]))
-        if not rows:
+        if not rows and whole:
             self._found.warn(f"{table.name}: has a header and no rows")
         self._constant(table, columns, rows)
 

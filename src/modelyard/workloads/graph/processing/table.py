@@ -170,6 +170,16 @@ class Batch:
                 raise self.fault(int(found[0]), column, "holds a NUL byte")
 
 
+_OTHER_FORMS = {
+    b"\x1f\x8b": "compressed by gzip",
+    b"PK\x03\x04": "a zip archive, as spreadsheets are",
+    b"PAR1": "Parquet",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
+"""What people send in the place of CSV, by its first bytes."""
+
+
 def open_table(path: Path, name: str, separator: str) -> Table:
     """Reads the header. Raises InputError if there is none or it cannot be read."""
     try:
@@ -179,6 +189,11 @@ def open_table(path: Path, name: str, separator: str) -> Table:
     except csv.Error as error:
         raise InputError(f"{name}, line 1: {error}") from None
     if not all(map(_is_utf8, header)) or any("\0" in name for name in header):
+        with path.open("rb") as file:
+            start = file.read(4)
+        for magic, form in _OTHER_FORMS.items():
+            if start.startswith(magic):
+                raise InputError(f"{name} is {form}; CSV in UTF-8 is needed")
         raise InputError(f"{name}, line 1: the header is not UTF-8 text: {show(separator.join(header))}")
     return Table(path, name, separator, tuple(header))
 
