@@ -1,8 +1,11 @@
+import errno
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from modelyard import tables
 from modelyard.database import Database
@@ -50,3 +53,13 @@ class TestSchema:
             connection.execute(f"PRAGMA user_version = {tables.VERSION + 1}")
         with pytest.raises(RuntimeError, match=f"schema version {tables.VERSION + 1}"):
             Database(path)
+
+
+def test_a_full_disk_is_the_systems_error_and_passes(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db")
+    database.write_now(lambda connection: connection.execute(text("PRAGMA max_page_count = 1")))
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        database.secret("links", "x" * 100_000)
+    database.write_now(lambda connection: connection.execute(text("PRAGMA max_page_count = 10000")))
+    assert database.secret("links", "x" * 100_000) == "x" * 100_000
+    database.close()

@@ -309,14 +309,16 @@ def serve(settings: Settings) -> None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         _lock(settings.data_dir)
     except OSError as error:
-        message = f"{settings.data_dir} cannot be the data folder: {error.strerror}; --data-dir names another"
-        raise BadDataFolder(message) from None
+        raise BadDataFolder(_unfit(settings.data_dir, error)) from None
     with _listen(settings.host, settings.port) as listener:
         uvloop.run(_serve(settings, listener))
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    application = Application(settings)
+    try:
+        application = Application(settings)
+    except OSError as error:
+        raise BadDataFolder(_unfit(settings.data_dir, error)) from None
     if not application.access.checked:
         log.info("signatures are not checked, so that collaborations are rehearsals; modelyard keys add makes keys")
     gc.freeze()  # all this stays: no collection has to look at it again, which is a twentieth of a request
@@ -374,6 +376,10 @@ async def _announce(server: uvicorn.Server, settings: Settings, listener: socket
     told = {"url": url, "pid": os.getpid(), **({"operator": operator} if operator else {})}
     atomic.write(settings.data_dir / "server.json", json.dumps(told).encode(), private=operator is not None)
     print(f"modelyard listening on {url}", flush=True)
+
+
+def _unfit(folder: Path, error: OSError) -> str:
+    return f"{folder} cannot be the data folder: {error.strerror}; --data-dir names another"
 
 
 def _lock(folder: Path) -> None:

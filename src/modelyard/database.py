@@ -1,9 +1,12 @@
 """The database: reads happen where they are asked for, writes one after the other in a thread of their own."""
 
 import asyncio
+import errno
+import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, create_engine, event, select, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -78,7 +82,8 @@ class Database:
     async def write(self, work: Callable[[Connection], Result]) -> Result:
         """Runs `work` in one transaction, after those that were asked for before.
 
-        A caller that is cancelled leaves the transaction to end by itself: it happens, or does not, as a whole.
+        A caller that is cancelled leaves the transaction to end by itself: it happens, or does not, as a whole. Raises
+        `OSError` with `ENOSPC` if the disk is full.
         """
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, self._transact, work))
 
@@ -102,12 +107,22 @@ class Database:
         self._reader.close()
         self._engine.dispose()
 
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+
     def _transact(self, work: Callable[[Connection], Result]) -> Result:
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             return work(connection)
 
     def _create(self, path: Path) -> None:
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             version = connection.execute(text("PRAGMA user_version")).scalar_one()
             if version > tables.VERSION:
                 reads = f"this Modelyard is older and reads up to {tables.VERSION}"

@@ -1,6 +1,7 @@
 """Requests through the whole wire: boto3 or plain HTTP in, handlers' calls out."""
 
 import asyncio
+import errno
 import json
 import threading
 from typing import Any
@@ -351,6 +352,20 @@ def test_faults_and_failures(client_for: Clients, send: Send, caplog: pytest.Log
     assert "secret" not in str(failed.value)
     assert failed.value.response["requestId"] in caplog.text
     assert "the secret cause" in caplog.text
+
+
+def test_a_full_disk_is_told_to_the_client_once(client_for: Clients) -> None:
+    asked = []
+
+    def handler(call: Call, input: dict[str, Any]) -> dict[str, Any]:
+        asked.append(input)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    client = client_for(Endpoint([Service("neptunedata", {"get_ml_model_training_job": handler})]), "neptunedata")
+    with pytest.raises(client.exceptions.InternalFailureException, match="no room left") as caught:
+        client.get_ml_model_training_job(id="x")
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 507
+    assert len(asked) == 1
 
 
 def test_an_output_that_the_model_does_not_know_is_our_mistake(send: Send, caplog: pytest.LogCaptureFixture) -> None:

@@ -54,7 +54,9 @@ class Supervisor:
             while True:
                 try:
                     await self._scan()
-                except Exception:
+                except OSError as error:  # of a full disk, which passes: a traceback a second would fill it again
+                    log.error("looking for tasks failed, tried again in a moment: %s", error)
+                except Exception:  # whatever it is, the jobs that run are looked after all the same
                     log.exception("looking for tasks failed; tried again in a moment")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(SCAN_SECONDS):
@@ -88,8 +90,10 @@ class Supervisor:
         try:
             await (self._run(claim) if claim.job else self._serve(claim))
         except LeaseLost:
-            log.warning("task %s: another supervisor has it", claim.task)
-        except Exception:
+            log.warning("task %s: its lease had ended, as after a pause of the machine; taken up anew", claim.task)
+        except OSError as error:
+            log.error("task %s: looked after again when the lease has ended: %s", claim.task, error)
+        except Exception:  # the lease ends, and another try begins
             log.exception("task %s: looking after it failed; tried again when the lease has ended", claim.task)
 
     async def _run(self, claim: Claim) -> None:
@@ -161,7 +165,7 @@ class Supervisor:
             raise
         except ObjectError as error:
             return Failed(str(error), input=True)
-        except Exception as error:
+        except Exception as error:  # storages and engines fail in their own ways; all count as a loss
             log.exception("task %s: attempt %d did not start", claim.task, attempt)
             await asyncio.sleep(SCAN_SECONDS)
             return Lost(f"it could not be started: {error}")
@@ -175,7 +179,7 @@ class Supervisor:
                 await self._keeping(claim, self._storage.publish(output, claim.stage.publish))
             except LeaseLost:
                 raise
-            except Exception as error:
+            except Exception as error:  # of any storage: the user is told, the attempt is not repeated
                 reason = f"the output could not be written to {claim.stage.publish}: {error}"
                 return await self._end_stage(claim, Status.FAILED, reason)
         await self._forget_inputs(claim)

@@ -1,6 +1,7 @@
 """The ASGI application: a request in any of the services' protocols becomes a call of a handler."""
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -245,6 +246,8 @@ def _translate(service: Service, error: Exception, request_id: str) -> Fault:
         return fault
     if isinstance(error, Cut):
         return Fault(error.code, str(error))
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Fault(service.model.internal_error, errors.NO_ROOM, status=507)
     log.error("request %s: a handler of %s failed", request_id, service.name, exc_info=error)
     return _internal(service.model.internal_error, request_id)
 

@@ -18,6 +18,9 @@ from .violations import Violation, sentence
 
 UNKNOWN_OPERATION = "UnknownOperationException"
 
+NO_ROOM = "The disk of the data folder has no room left for this; make some, and send it again"
+"""What is said of a full disk, with status 507, which clients do not repeat by themselves."""
+
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """What no XML can hold, so that no client could read the rest of the fault."""
 

@@ -11,7 +11,7 @@ from modelyard.storage.names import KeyTooLong, ObjectError
 from modelyard.storage.transfer import Closed, TooLong
 from modelyard.storage.tree import NoSuchBucket, NoSuchKey, NotEmpty
 from modelyard.storage.uploads import SMALLEST_PART, BadOrder, BadPart, NoSuchUpload, SmallPart
-from modelyard.wire.errors import Fault
+from modelyard.wire.errors import NO_ROOM, Fault
 
 LARGEST_PUT = 5 * 2**30
 """Bytes of one put or part."""
@@ -75,8 +75,7 @@ def _of_upload(error: Exception) -> Fault | None:
 
 def _of_system(error: OSError) -> Fault | None:
     if error.errno in _DISK_FULL:
-        message = "The disk of the data folder has no room left for this; make some, and send it again"
-        return Fault("InsufficientStorage", message, status=507)
+        return Fault("InsufficientStorage", NO_ROOM, status=507)
     if error.errno in _TOO_MANY_FILES:
         return Fault("SlowDown", "The server has as many files open as it may; send fewer requests at once", status=503)
     if error.errno == errno.EACCES:
