@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 import uvloop
 
-from modelyard import atomic, events
+from modelyard import atomic, events, sandboxes
 from modelyard.access import Access
 from modelyard.collaborations.audit import Audit
 from modelyard.collaborations.budgets import Budgets
@@ -367,7 +367,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _announce(server: uvicorn.Server, settings: Settings, listener: socket.socket, operator: str | None) -> None:
-    """Writes `server.json` and prints the one line of standard output, once the server answers."""
+    """Writes `server.json` and prints the one line of standard output, once the server answers; then looks around."""
     while not server.started:
         await asyncio.sleep(0.005)
     host, port = listener.getsockname()[:2]
@@ -376,6 +376,7 @@ async def _announce(server: uvicorn.Server, settings: Settings, listener: socket
     told = {"url": url, "pid": os.getpid(), **({"operator": operator} if operator else {})}
     atomic.write(settings.data_dir / "server.json", json.dumps(told).encode(), private=operator is not None)
     print(f"modelyard listening on {url}", flush=True)
+    await sandboxes.tell(settings.custom_model_network)
 
 
 def _unfit(folder: Path, error: OSError) -> str:

@@ -15,6 +15,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from modelyard.sandboxes import TITLES, TRIAL
+
 GIB = 2**30
 LIBRARIES = {
     "graph": (
@@ -29,8 +31,6 @@ LIBRARIES = {
     "s3": ("another S3 service", ("aiohttp", "obstore")),
 }
 """Each extra of the package: what it is for, and the modules that it brings."""
-SANDBOXES = {"bubblewrap": "bubblewrap", "podman": "Podman"}
-_TRIAL = "modelyard.runner.sandbox"
 _TRIAL_SECONDS = 120
 
 
@@ -106,10 +106,10 @@ def _libraries() -> Iterator[Finding]:
 
 def _sandboxes() -> Iterator[Finding]:
     """What a container was really run by: a process of its own tries, since that belongs to tasks."""
-    tried = subprocess.run([sys.executable, "-m", _TRIAL], capture_output=True, text=True, timeout=_TRIAL_SECONDS)
+    tried = subprocess.run(TRIAL, capture_output=True, text=True, timeout=_TRIAL_SECONDS)
     found = json.loads(tried.stdout) if tried.returncode == 0 else {}
     runs = "runs containers and custom models' scripts: no network, no file but their own"
-    for name, title in SANDBOXES.items():
+    for name, title in TITLES.items():
         reason = found.get(name, "the trial failed")
         yield Finding(title, None if reason else True, reason or runs)
     memory = (

@@ -1,11 +1,13 @@
-"""Says what isolates containers on this machine: `python -m modelyard.runner.sandbox` prints JSON.
+"""Says what isolates containers on this machine: `python -m modelyard.runner.sandbox [--first]` prints JSON.
 
 `{"bubblewrap": …, "podman": …, "kernel": …}`: why each cannot run one, null if it can; and whether the kernel holds a
-container to its memory, where else a look at it, 20 times a second, has to.
+container to its memory, where else a look at it, 20 times a second, has to. With `--first` none is tried after one that
+can.
 """
 
 import json
 import subprocess
+import sys
 
 from modelyard.runner.sandbox.cgroup import Cgroup
 from modelyard.runner.sandbox.isolation import RUNTIMES, Isolation, attempt
@@ -25,7 +27,8 @@ def reason(name: Isolation) -> str | None:
 
 def held() -> bool:
     """Whether we may make control groups that hold a process to its memory."""
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+    waits = [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(waits, stdin=subprocess.PIPE) as process:
         groups = Cgroup.make(f"probe-{process.pid}", Limits(memory=64 * MIB, cores=1), process.pid)
     if groups is not None:
         groups.remove()
@@ -34,7 +37,12 @@ def held() -> bool:
 
 def main() -> None:
     """Prints what is found."""
-    print(json.dumps({**{name: reason(name) for name in RUNTIMES}, "kernel": held()}))
+    found: dict[str, str | bool | None] = {}
+    for name in RUNTIMES:
+        found[name] = reason(name)
+        if found[name] is None and "--first" in sys.argv[1:]:
+            break
+    print(json.dumps({**found, "kernel": held()}))
 
 
 if __name__ == "__main__":
