@@ -43,11 +43,10 @@ def check_model(folder: Path) -> list[Path]:
     return weights
 
 
-def weights_dtype(weights: Iterable[Path], exact: bool = True) -> torch.dtype:
-    """What to compute with: bfloat16 where that is faster, but float32 with small weights where `exact` is wanted."""
-    if exact and sum(file.stat().st_size for file in weights) <= EXACT_BYTES:
-        return torch.float32
-    return torch.bfloat16 if has_bfloat16(device().type) else torch.float32
+def weights_dtype(weights: Iterable[Path]) -> torch.dtype:
+    """What to compute with: float32 with small weights, else bfloat16 where that is faster."""
+    large = sum(file.stat().st_size for file in weights) > EXACT_BYTES
+    return torch.bfloat16 if large and has_bfloat16(device().type) else torch.float32
 
 
 def load_model(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
@@ -61,7 +60,7 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedMode
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, trust_remote_code=may_run_code(folder), use_safetensors=True, local_files_only=True, dtype=dtype
         )
-    except Exception as error:
+    except Exception as error:  # of a library that raises whatever a file makes it
         raise InputError(f"the model {folder.name} cannot be loaded ({type(error).__name__}: {error})") from error
     model.requires_grad_(False).eval().to(device())
     assert isinstance(model, PreTrainedModel)

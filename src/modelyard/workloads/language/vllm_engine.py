@@ -19,6 +19,7 @@ from modelyard.workloads.language.engine import MEMORY_SHARE, LanguageEngine, en
 from modelyard.workloads.language.generation import Generation, Piece
 from modelyard.workloads.language.loading import check_adapter, check_model, device, weights_dtype
 from modelyard.workloads.language.memory import free_bytes
+from modelyard.workloads.language.precision import has_bfloat16
 
 for _name, _value in {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # no process of its own that could outlive this one
@@ -39,9 +40,11 @@ from vllm.sampling_params import RequestOutputKind  # noqa: E402
 MOST_TOGETHER = 256
 """Requests that are under way at once; others wait."""
 MOST_RANK = 256
-"""The largest rank of jobs here. Memory is taken for it at the start: a twelfth of an 8B model's, for each adapter."""
+"""The largest rank of jobs here, for which memory is taken at the start."""
+ADAPTER_SHARE = 1 / 7
+"""Of a model's size, for each adapter: of that rank on every linear layer of a model with a billion parameters."""
 ADAPTERS_A_STEP = 4
-"""Adapters that share steps; requests to others wait for one of them to have none."""
+"""Adapters that share steps, where there is memory for them; requests to others wait for one of them to have none."""
 MOST_ADAPTERS = 16
 """Adapters that are kept in memory."""
 MOST_TEMPERATURE = 2.0
@@ -73,7 +76,8 @@ class VllmEngine(LanguageEngine):
         most = self._engine.model_config.max_model_len
         super().__init__(tokenizer, min(int(context), most), torch.device("cpu"))
         own = _generation_config(folder, config)
-        self._ends = end_tokens(own, tokenizer)
+        words = self._engine.model_config.get_vocab_size()
+        self._ends = frozenset(token for token in end_tokens(own, tokenizer) if token < words)
         self._penalty = own.repetition_penalty or 1.0
         self._under_way: dict[str, Generation] = {}
         self._numbers = count()
@@ -156,12 +160,14 @@ class VllmEngine(LanguageEngine):
 def _start(folder: Path, weights: list[Path]) -> LLMEngine:
     """The engine, after a first token: some models it loads, and then cannot compute."""
     on_gpu = device().type == "cuda"
+    size = sum(file.stat().st_size for file in weights)
+    share = MEMORY_SHARE * max(0, free_bytes(device()) - size)
     arguments = EngineArgs(
         model=str(folder),
         skip_tokenizer_init=True,
         load_format="safetensors",
         use_tqdm_on_load=False,
-        dtype=str(weights_dtype(weights, exact=not on_gpu)).removeprefix("torch."),
+        dtype=_half() if on_gpu else weights_dtype(weights),
         seed=secrets.randbits(31),
         max_model_len=-1,  # the model's context, or what of it fits into memory
         max_num_seqs=MOST_TOGETHER,
@@ -169,12 +175,12 @@ def _start(folder: Path, weights: list[Path]) -> LLMEngine:
         enforce_eager=not on_gpu,
         enable_lora=True,
         max_lora_rank=MOST_RANK,
-        max_loras=ADAPTERS_A_STEP,
+        max_loras=max(1, min(ADAPTERS_A_STEP, int(share / (ADAPTER_SHARE * size)))),
         max_cpu_loras=MOST_ADAPTERS,
         disable_log_stats=True,
     )
     config = arguments.create_engine_config()
-    config.cache_config.kv_cache_memory_bytes = _cache_bytes(config, sum(file.stat().st_size for file in weights))
+    config.cache_config.kv_cache_memory_bytes = int(min(share, _most_cache_bytes(config)))
     engine = LLMEngine.from_vllm_config(config, disable_log_stats=True)
     engine.add_request("first", tokens_input([0]), SamplingParams(max_tokens=2, detokenize=False))
     while engine.has_unfinished_requests():
@@ -182,13 +188,17 @@ def _start(folder: Path, weights: list[Path]) -> LLMEngine:
     return engine
 
 
-def _cache_bytes(config: Any, weights: int) -> int:
-    """A share of the memory that the weights leave free, or what is needed at the very most."""
+def _half() -> torch.dtype:
+    """Its kernels on a GPU for adapters take no float32."""
+    return torch.bfloat16 if has_bfloat16("cuda") else torch.float16
+
+
+def _most_cache_bytes(config: Any) -> int:
+    """What the keys and values of all requests come to at the very most."""
     model, parallel = config.model_config, config.parallel_config
     heads = model.get_num_layers(parallel) * model.get_num_kv_heads(parallel)
     a_token = 2 * heads * model.get_head_size() * model.dtype.itemsize
-    free = max(0, free_bytes(device()) - weights)
-    return int(min(MEMORY_SHARE * free, MOST_TOGETHER * (model.max_model_len + _BLOCK) * a_token))
+    return int(MOST_TOGETHER * (model.max_model_len + _BLOCK) * a_token)
 
 
 def _generation_config(folder: Path, config: Any) -> GenerationConfig:
