@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.boto import Clients, Loop, Send
 from tests.conftest import kill_all_of, task_processes
-from tests.workloads.language.models import CONTEXT, build_adapter, build_model, build_tokenizer
+from tests.workloads.language.models import CONTEXT, ENGINE, build_adapter, build_model, build_tokenizer
 
 from modelyard.database import Database
 from modelyard.engines.local import LocalEngine
@@ -54,7 +54,7 @@ class Server:
         self._supervisor = asyncio.create_task(supervisor.run())
 
         def spec(base: str) -> Any:
-            return replace(serving_task(base, 1), family=None)
+            return replace(serving_task(base, 1, ENGINE), family=None)
 
         on_demand = OnDemand(deployments, self._connections, supervisor.wake, spec, 600, hold_seconds=120)
         return Endpoint([bedrock_runtime(self._resolve, on_demand)])

@@ -19,7 +19,7 @@ from modelyard.app import Application
 from modelyard.settings import Settings
 from tests.conftest import task_processes, wait_for
 from tests.system.server import Server
-from tests.workloads.language.models import SHAPE, build_model
+from tests.workloads.language.models import SHAPE, WIDE, build_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     from transformers import LlamaConfig
 
     folder = tmp_path_factory.mktemp("streams")
-    config = LlamaConfig(**{**SHAPE, "max_position_embeddings": LONG, "eos_token_id": SHAPE["vocab_size"] + 1})
+    config = LlamaConfig(**{**WIDE, "max_position_embeddings": LONG, "eos_token_id": SHAPE["vocab_size"] + 1})
     asyncio.run(_register(folder / "data", build_model(folder / "base", config)))
     server = Server(folder / "data").start()
     yield server

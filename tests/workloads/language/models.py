@@ -1,5 +1,6 @@
 """Very small models with random weights, and adapters of theirs, made as users make them."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -31,6 +32,10 @@ SHAPE = {
     "eos_token_id": 1,
     "pad_token_id": 1,
 }
+WIDE = {**SHAPE, "head_dim": 32}
+"""vLLM's attention has no narrower heads on a processor."""
+ENGINE = os.environ.get("MODELYARD_LANGUAGE_ENGINE", "auto")
+"""What generates in tests of served models."""
 
 
 def build_tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
@@ -49,9 +54,9 @@ def build_tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
 
 
 def build_model(folder: Path, config: PreTrainedConfig | None = None, template: str | None = TEMPLATE) -> Path:
-    """Saves a model of random weights with its tokenizer; a Llama of some 30,000 parameters unless told otherwise."""
+    """Saves a model of random weights with its tokenizer; a Llama of some 60,000 parameters unless told otherwise."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config or LlamaConfig(**SHAPE))
+    model = AutoModelForCausalLM.from_config(config or LlamaConfig(**WIDE))
     spread(model)
     model.save_pretrained(folder)
     build_tokenizer(template).save_pretrained(folder)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.workloads.language.models import ENGINE
 from transformers import LlamaForCausalLM
 
 from modelyard.runner.context import Context, InputError
@@ -18,6 +19,8 @@ from modelyard.workloads.language.generate import Generations
 from modelyard.workloads.language.loading import load_tokenizer
 
 LLAMA = {"max_gen_len": 12, "temperature": 0}
+STEPWISE = {"engine": "transformers"}
+"""vLLM would answer so many records together that none had an answer long before the others."""
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +51,7 @@ def job(base: Path, tmp_path: Path) -> Callable[..., Context]:
             "family": "llama",
             "invocation_type": "InvokeModel",
             "deadline": time.time() + 600,
+            "engine": ENGINE,
             **changes,
         }
         inputs = {"records": tmp_path / "records"}
@@ -150,7 +154,7 @@ def test_the_deadline_ends_the_job_with_what_it_has(
     job: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [record(number) for number in range(100)]
-    context = job({"a.jsonl": lines})
+    context = job({"a.jsonl": lines}, **STEPWISE)
     step, steps = Generations.step, []
 
     def until_the_deadline(generations: Generations) -> Any:
@@ -181,7 +185,7 @@ def test_a_job_that_begins_after_its_deadline_has_expired(job: Callable[..., Con
 
 def test_a_stop_keeps_what_was_answered(job: Callable[..., Context], monkeypatch: pytest.MonkeyPatch) -> None:
     asked = iter([False] * 30)
-    context = job({"a.jsonl": [record(n) for n in range(100)]}, should_stop=lambda: next(asked, True))
+    context = job({"a.jsonl": [record(n) for n in range(100)]}, should_stop=lambda: next(asked, True), **STEPWISE)
     result = run(context)
     assert 0 < result["processed"] < 100
     assert len(answers(context)) == result["processed"]
@@ -214,7 +218,7 @@ print(json.dumps(batch.run(Context(parameters, {"records": records}, state, outp
 @pytest.mark.slow
 def test_a_killed_job_goes_on_where_it_was(job: Callable[..., Context]) -> None:
     lines = [record(number, max_gen_len=100) for number in range(300)]
-    context = job({"a.jsonl": lines})
+    context = job({"a.jsonl": lines}, **STEPWISE)
     folders = [str(one) for one in (context.inputs["records"], context.state, context.output)]
     command = [sys.executable, "-c", _KILLED, json.dumps(context.parameters), *folders]
     notes = context.state / "answered" / "a.jsonl"

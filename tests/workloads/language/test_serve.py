@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import uvloop
+from tests.workloads.language.models import ENGINE
 from transformers import LlamaForCausalLM
 
 from modelyard.frames import STREAM_WINDOW
@@ -41,7 +42,7 @@ class Client:
 def chat(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
     """Runs a conversation with a serving task of `base`, which lives in a thread."""
     stop, path = threading.Event(), tmp_path_factory.mktemp("serve") / "socket"
-    parameters = {"base": str(base), "socket": str(path)}
+    parameters = {"base": str(base), "socket": str(path), "engine": ENGINE}
     context = Context(parameters, {}, path.parent, path.parent, should_stop=stop.is_set)
     thread = threading.Thread(target=run, args=(context,))
     thread.start()

@@ -219,7 +219,7 @@ class TestAsATask:
         checkpoints = engine.attempt_folder(task, 1).parent.parent / "state" / "checkpoints"
         for attempt, after in ((1, 15), (2, 35)):
             wait_for(
-                lambda attempt=attempt, after=after: any(  # type: ignore[misc]
+                lambda attempt=attempt, after=after: any(
                     event["step"] > after for event in self.events(engine, task, attempt)
                 )
             )

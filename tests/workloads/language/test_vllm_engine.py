@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from peft import LoraConfig, get_peft_model
-from tests.workloads.language.models import CONTEXT, SHAPE, build_adapter, build_model
+from tests.workloads.language.models import CONTEXT, SHAPE, WIDE, build_adapter, build_model
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, Qwen2Config
 
 from modelyard.model_folder import REMOTE_CODE
@@ -21,15 +21,12 @@ from modelyard.workloads.language.sampling import Sampling
 pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'modelyard[vllm]'", exc_type=ImportError)
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of vLLM's many parts are not ours
-
-WIDE = {**SHAPE, "head_dim": 32}
-"""vLLM's attention has no narrower heads on a processor."""
 PROMPTS = ["the", "the crew", "light " * 8, "x", "north station keeps", "é😀 " * 5, "a b c d e f g", "station " * 20]
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_model(tmp_path_factory.mktemp("models") / "base", LlamaConfig(**WIDE))
+    return build_model(tmp_path_factory.mktemp("models") / "base")
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +207,9 @@ def test_models_of_other_kinds_answer_as_our_own_engine_does(
 
 
 def test_what_vllm_does_not_take_is_refused_by_name(tmp_path: Path, base: Path) -> None:
-    narrow = build_model(tmp_path / "narrow")  # vLLM loads it, and finds in its first step that it has no such kernel
+    narrow = build_model(
+        tmp_path / "narrow", LlamaConfig(**SHAPE)
+    )  # vLLM loads it, and finds in its first step that it has no such kernel
     with pytest.raises(InputError, match=r"vLLM cannot load the model narrow .*head_dim=8"):
         load_engine(narrow, 1, "vllm")
     shutil.copytree(base, tmp_path / "own")
