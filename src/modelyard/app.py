@@ -12,7 +12,7 @@ import socket
 from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvicorn
 import uvloop
@@ -22,6 +22,7 @@ from modelyard.access import Access
 from modelyard.collaborations.audit import Audit
 from modelyard.collaborations.budgets import Budgets
 from modelyard.collaborations.catalog import Catalog
+from modelyard.collaborations.core import Core
 from modelyard.collaborations.glue import Glue
 from modelyard.collaborations.parties import Parties
 from modelyard.collaborations.queries import Queries
@@ -90,6 +91,8 @@ if TYPE_CHECKING:
     from modelyard.services.s3.pass_through import PassThrough
 
 log = logging.getLogger(__name__)
+
+Rooms = TypeVar("Rooms", bound=Core)
 
 REHEARSAL = (b"x-modelyard-rehearsal", b"signatures are not checked")
 """The header of answers about collaborations in which anybody can be any party."""
@@ -160,22 +163,7 @@ class Application:
             slots=settings.slots,
             engine=settings.language_engine,
         )
-        self.clean_rooms_ml = CleanRoomsMLBackend(
-            store=self.store,
-            resources=self.resources,
-            tags=Tags(self.database),
-            parties=self.parties,
-            audit=self.audit,
-            tables=self.tables,
-            queries=self.queries,
-            budgets=self.budgets,
-            images=self.images,
-            storage=self.storage,
-            buckets=self.buckets,
-            folder=self.places.folder,
-            wake=self.supervisor.wake,
-            slots=settings.slots,
-        )
+        self.clean_rooms_ml = self._clean_rooms(CleanRoomsMLBackend, settings, images=self.images)
         self.retention = Retention(self.clean_rooms_ml)
         self.resolver = Resolver(self.bedrock)
         self.on_demand = OnDemand(
@@ -235,23 +223,12 @@ class Application:
             partial(events.latest, self.engine),
             least_records=QUOTA_RECORDS if settings.strict_quotas else 1,
         )
-        clean_rooms = CleanRoomsBackend(
-            store=self.store,
-            resources=self.resources,
-            tags=Tags(self.database),
-            parties=self.parties,
-            audit=self.audit,
-            tables=self.tables,
-            queries=self.queries,
-            budgets=self.budgets,
+        clean_rooms = self._clean_rooms(
+            CleanRoomsBackend,
+            settings,
             catalog=self.catalog,
             glue=Glue.configured(settings.glue),
-            storage=self.storage,
-            buckets=self.buckets,
-            folder=self.places.folder,
             remove=self.places.remove,
-            wake=self.supervisor.wake,
-            slots=settings.slots,
         )
         clean_rooms_services = [cleanrooms(clean_rooms), cleanroomsml(self.clean_rooms_ml)]
         if not self.access.checked:
@@ -270,6 +247,25 @@ class Application:
             ),
             *clean_rooms_services,
         ]
+
+    def _clean_rooms(self, backend: type[Rooms], settings: Settings, **own: Any) -> Rooms:
+        """The core as one of the two services of Clean Rooms sees it, with what is that service's `own`."""
+        return backend(
+            store=self.store,
+            resources=self.resources,
+            tags=Tags(self.database),
+            parties=self.parties,
+            audit=self.audit,
+            tables=self.tables,
+            queries=self.queries,
+            budgets=self.budgets,
+            storage=self.storage,
+            buckets=self.buckets,
+            folder=self.places.folder,
+            wake=self.supervisor.wake,
+            slots=settings.slots,
+            **own,
+        )
 
     def _s3(self, settings: Settings) -> S3Backend:
         objects = Objects(self.tree, self.threads)

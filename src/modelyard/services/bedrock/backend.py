@@ -5,19 +5,19 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from modelyard.jobs import listing
 from modelyard.jobs.base_models import BaseModels
 from modelyard.jobs.listing import Search
-from modelyard.jobs.model import Job, NotFound, Owner, Resource
+from modelyard.jobs.model import Job, NotFound, Resource
 from modelyard.jobs.resources import Resources
 from modelyard.jobs.store import Store
 from modelyard.jobs.tags import Tags
 from modelyard.services.bedrock import arns
+from modelyard.services.calls import owner, read_position
 from modelyard.storage.base import Kind, Storage
 from modelyard.storage.buckets import AccessDenied, Buckets
 from modelyard.storage.folders import Folders
@@ -148,20 +148,10 @@ def _count_lines(path: Path) -> int | None:
         return sum(1 for _ in stream)
 
 
-def owner(call: Call) -> Owner:
-    """Whose resources a call is about."""
-    return Owner(call.account, call.region)
-
-
 def not_found(call: Call, what: str, identifier: str) -> Fault:
     """The answer to a name or an ARN of nothing that the caller has."""
     where = f"of account {call.account} in {call.region}"
     return Fault("ResourceNotFoundException", f"There is no {what} {identifier[:300]!r} {where}")
-
-
-def moment(milliseconds: int) -> datetime:
-    """A time of the core's as the wire has it."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def message(text: str | None) -> str | None:
@@ -206,21 +196,13 @@ def search(
         base=base,
         root=root,
         ascending=request.get("sortOrder") == "Ascending",
-        position=_position(request),
+        position=read_position(request, _invalid),
         limit=request.get("maxResults", DEFAULT_PAGE),
     )
 
 
-def next_token(position: int | None) -> str | None:
-    """The token that goes on after a position."""
-    return listing.token(position)
-
-
-def _position(request: Mapping[str, Any]) -> int | None:
-    try:
-        return listing.position(request.get("nextToken"))
-    except listing.BadToken as bad:
-        raise Fault("ValidationException", f"nextToken: {bad}") from None
+def _invalid(member: str, message: str) -> Fault:
+    return Fault("ValidationException", f"{member}: {message}")
 
 
 def _milliseconds(value: datetime | None) -> int | None:

@@ -13,21 +13,11 @@ from modelyard.jobs import resources, tags
 from modelyard.jobs.listing import Page, Search
 from modelyard.jobs.model import RESERVED, Job, NotFound, Resource, Status
 from modelyard.services.bedrock import arns
-from modelyard.services.bedrock.backend import (
-    Backend,
-    key_arn,
-    message,
-    moment,
-    next_token,
-    not_found,
-    owner,
-    search,
-    tag_list,
-    tag_values,
-)
+from modelyard.services.bedrock.backend import Backend, key_arn, message, not_found, search, tag_list, tag_values
 from modelyard.services.bedrock.custom_models import copying
 from modelyard.services.bedrock.requests import STATUS_WORDS, STATUSES, created, facts, replayed, reserve
 from modelyard.services.bedrock.weights import ACTIVE, CUSTOM_MODEL, place
+from modelyard.services.calls import listed, moment, owner
 from modelyard.storage.names import join
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
@@ -58,10 +48,7 @@ class CopyJobs:
         """A page of jobs."""
         looked = search(request, statuses=STATUSES.get(request.get("statusEquals", ""), ()))
         page = self._page(call, replace(looked, contains=None), request)
-        return {
-            "modelCopyJobSummaries": [_describe(job) for job in page.items],
-            "nextToken": next_token(page.following),
-        }
+        return listed("modelCopyJobSummaries", page, _describe)
 
     def _page(self, call: Call, looked: Search, request: Mapping[str, Any]) -> Page[Job]:
         """A page of the jobs that match what only their documents tell."""

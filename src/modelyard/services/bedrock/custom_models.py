@@ -13,9 +13,10 @@ from modelyard.jobs import resources, tags
 from modelyard.jobs.model import RESERVED, Job, Keep, NotFound, Resource, Stage, Status
 from modelyard.jobs.resources import InUse
 from modelyard.services.bedrock import arns
-from modelyard.services.bedrock.backend import Backend, message, moment, next_token, owner, search, tag_values
+from modelyard.services.bedrock.backend import Backend, message, search, tag_values
 from modelyard.services.bedrock.requests import created, facts, replayed, reserve
 from modelyard.services.bedrock.weights import ACTIVE, ADAPTER, CUSTOM_MODEL, FULL, place
+from modelyard.services.calls import listed, moment, owner
 from modelyard.storage.names import join
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
@@ -63,7 +64,7 @@ class CustomModels:
             root=foundation.path if foundation else None,
         )
         page = self._backend.resources.page(owner(call), CUSTOM_MODEL, looked)
-        return {"modelSummaries": [_summary(model) for model in page.items], "nextToken": next_token(page.following)}
+        return listed("modelSummaries", page, _summary)
 
     async def delete(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Deletes a model and its weights; a Fault while something needs them."""

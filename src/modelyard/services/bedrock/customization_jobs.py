@@ -19,20 +19,12 @@ from modelyard.jobs.model import (
     Status,
 )
 from modelyard.services.bedrock import arns, hyperparameters
-from modelyard.services.bedrock.backend import (
-    Backend,
-    key_arn,
-    message,
-    moment,
-    next_token,
-    owner,
-    search,
-    tag_values,
-)
+from modelyard.services.bedrock.backend import Backend, key_arn, message, search, tag_values
 from modelyard.services.bedrock.customization_plan import Base, plan, validation_data
 from modelyard.services.bedrock.foundation_models import CUSTOMIZATION_WORDS, find_foundation_model
 from modelyard.services.bedrock.requests import STATUS_WORDS, STATUSES, created, facts, replayed, reserve
 from modelyard.services.bedrock.weights import ACTIVE, ADAPTER, CUSTOM_MODEL, FULL, place, root, weights
+from modelyard.services.calls import listed, moment, owner
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
 
@@ -84,10 +76,7 @@ class CustomizationJobs:
         """A page of jobs."""
         statuses = STATUSES.get(request.get("statusEquals", ""), ())
         page = self._backend.store.page(owner(call), KIND, search(request, statuses=statuses))
-        return {
-            "modelCustomizationJobSummaries": [_listed(job) for job in page.items],
-            "nextToken": next_token(page.following),
-        }
+        return listed("modelCustomizationJobSummaries", page, _listed)
 
     async def stop(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Stops a job: at once it is Stopping, and no model comes of it. A Fault if it has ended."""

@@ -10,9 +10,10 @@ from typing import Any
 from modelyard.jobs.model import AlreadyExists, NotFound, Resource
 from modelyard.jobs.resources import new
 from modelyard.services.bedrock import arns
-from modelyard.services.bedrock.backend import Backend, moment, next_token, not_found, owner, search, tag_values
+from modelyard.services.bedrock.backend import Backend, not_found, search, tag_values
 from modelyard.services.bedrock.requests import replayed_resource
 from modelyard.services.bedrock.weights import ACTIVE, CUSTOM_MODEL
+from modelyard.services.calls import listed, moment, owner
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
 
@@ -54,8 +55,11 @@ class Deployments:
             base=request.get("modelArnEquals"),
         )
         page = self._backend.resources.page(owner(call), DEPLOYMENT, looked)
-        found = [{**_described(one), "customModelDeploymentName": one.name} for one in page.items]
-        return {"modelDeploymentSummaries": found, "nextToken": next_token(page.following)}
+        return listed(
+            "modelDeploymentSummaries",
+            page,
+            lambda one: {**_described(one), "customModelDeploymentName": one.name},
+        )
 
     async def update(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Has a deployment stand for another custom model from the next request on."""

@@ -8,7 +8,8 @@ from typing import Any
 from modelyard.jobs.base_models import BaseModel
 from modelyard.jobs.model import NotFound
 from modelyard.services.bedrock import arns
-from modelyard.services.bedrock.backend import Backend, moment
+from modelyard.services.bedrock.backend import Backend
+from modelyard.services.calls import moment
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
 

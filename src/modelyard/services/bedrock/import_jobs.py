@@ -14,18 +14,10 @@ from modelyard.jobs import resources, tags
 from modelyard.jobs.model import RESERVED, Job, Keep, Stage, Status
 from modelyard.model_folder import BadModel, inspect
 from modelyard.services.bedrock import arns
-from modelyard.services.bedrock.backend import (
-    Backend,
-    key_arn,
-    message,
-    moment,
-    next_token,
-    owner,
-    search,
-    tag_values,
-)
+from modelyard.services.bedrock.backend import Backend, key_arn, message, search, tag_values
 from modelyard.services.bedrock.imported_models import IMPORTED_MODEL
 from modelyard.services.bedrock.requests import STATUS_WORDS, STATUSES, created, facts, replayed, reserve
+from modelyard.services.calls import listed, moment, owner
 from modelyard.storage.folders import Folders
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
@@ -65,10 +57,7 @@ class ImportJobs:
         """A page of jobs."""
         looked = search(request, statuses=STATUSES.get(request.get("statusEquals", ""), ()))
         page = self._backend.store.page(owner(call), KIND, looked)
-        return {
-            "modelImportJobSummaries": [_summary(job) for job in page.items],
-            "nextToken": next_token(page.following),
-        }
+        return listed("modelImportJobSummaries", page, _summary)
 
     async def _create(self, call: Call, request: Mapping[str, Any]) -> Job:
         uri = request["modelDataSource"]["s3DataSource"]["s3Uri"]

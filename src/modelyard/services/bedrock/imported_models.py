@@ -6,7 +6,8 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_GetImportedModel.htm
 from typing import Any
 
 from modelyard.jobs.model import Resource
-from modelyard.services.bedrock.backend import Backend, key_arn, moment, next_token, owner, search
+from modelyard.services.bedrock.backend import Backend, key_arn, search
+from modelyard.services.calls import listed, moment, owner
 from modelyard.wire.endpoint import Call, quick
 
 IMPORTED_MODEL = "imported model"
@@ -34,7 +35,7 @@ class ImportedModels:
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of them."""
         page = self._backend.resources.page(owner(call), IMPORTED_MODEL, search(request))
-        return {"modelSummaries": [_summary(model) for model in page.items], "nextToken": next_token(page.following)}
+        return listed("modelSummaries", page, _summary)
 
     async def delete(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Deletes a model and its weights."""

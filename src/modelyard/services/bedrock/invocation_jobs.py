@@ -16,16 +16,8 @@ from modelyard.jobs.model import AlreadyExists, Job, NotFound, Stage, StageRecor
 from modelyard.jobs.on_demand import ServedModel
 from modelyard.jobs.store import now
 from modelyard.services.bedrock import arns
-from modelyard.services.bedrock.backend import (
-    Backend,
-    message,
-    moment,
-    next_token,
-    not_found,
-    owner,
-    search,
-    tag_values,
-)
+from modelyard.services.bedrock.backend import Backend, message, not_found, search, tag_values
+from modelyard.services.calls import listed, moment, owner
 from modelyard.storage.names import join
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
@@ -106,8 +98,7 @@ class InvocationJobs:
         wanted: str | None = request.get("statusEquals")
         looked = search(request, after="submitTimeAfter", before="submitTimeBefore")
         page = self._page(call, replace(looked, statuses=_STATUSES.get(wanted or "", ())), wanted)
-        jobs = [self._describe(job) for job in page.items]
-        return {"invocationJobSummaries": jobs, "nextToken": next_token(page.following)}
+        return listed("invocationJobSummaries", page, self._describe)
 
     async def stop(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Stops a job; what it has answered so far appears at its output location."""

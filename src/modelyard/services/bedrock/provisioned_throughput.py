@@ -11,10 +11,11 @@ from typing import Any
 from modelyard.jobs.model import AlreadyExists, NotFound, Resource
 from modelyard.jobs.resources import new
 from modelyard.services.bedrock import arns
-from modelyard.services.bedrock.backend import Backend, moment, next_token, not_found, owner, search, tag_values
+from modelyard.services.bedrock.backend import Backend, not_found, search, tag_values
 from modelyard.services.bedrock.foundation_models import find_foundation_model
 from modelyard.services.bedrock.requests import replayed_resource
 from modelyard.services.bedrock.weights import ACTIVE, CUSTOM_MODEL
+from modelyard.services.calls import listed, moment, owner
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
 
@@ -46,8 +47,7 @@ class ProvisionedThroughput:
         statuses = [request["statusEquals"]] if "statusEquals" in request else ()
         looked = search(request, statuses=statuses, base=request.get("modelArnEquals"))
         page = self._backend.resources.page(owner(call), PROVISIONED, looked)
-        found = [_describe(one) for one in page.items]
-        return {"provisionedModelSummaries": found, "nextToken": next_token(page.following)}
+        return listed("provisionedModelSummaries", page, _describe)
 
     async def update(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Gives a new name, or another model: a custom model of the same base model, or that base model itself."""

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from modelyard.jobs import resources
 from modelyard.jobs.model import AlreadyExists, Job, Resource, Stage, Status
 from modelyard.jobs.store import Within
-from modelyard.services.bedrock.backend import Backend, owner
+from modelyard.services.bedrock.backend import Backend
+from modelyard.services.calls import owner
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 

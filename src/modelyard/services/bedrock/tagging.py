@@ -9,11 +9,12 @@ from typing import Any
 from modelyard.jobs.model import NotFound
 from modelyard.jobs.tags import TooManyTags
 from modelyard.services.bedrock import arns, copy_jobs, customization_jobs, import_jobs, invocation_jobs
-from modelyard.services.bedrock.backend import Backend, not_found, owner, tag_list, tag_values
+from modelyard.services.bedrock.backend import Backend, not_found, tag_list, tag_values
 from modelyard.services.bedrock.deployments import DEPLOYMENT
 from modelyard.services.bedrock.imported_models import IMPORTED_MODEL
 from modelyard.services.bedrock.provisioned_throughput import PROVISIONED
 from modelyard.services.bedrock.weights import CUSTOM_MODEL
+from modelyard.services.calls import owner
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
 

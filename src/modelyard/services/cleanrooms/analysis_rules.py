@@ -8,7 +8,8 @@ from typing import Any
 
 from modelyard.jobs.model import Resource
 from modelyard.jobs.store import now
-from modelyard.services.cleanrooms.backend import Backend, conflict, moment, not_found
+from modelyard.services.calls import moment
+from modelyard.services.cleanrooms.backend import Backend, conflict, not_found
 from modelyard.services.cleanrooms.configured_tables import ConfiguredTables
 from modelyard.services.cleanrooms.policies import check_policy
 from modelyard.wire.endpoint import Call, quick

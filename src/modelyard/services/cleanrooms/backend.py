@@ -2,26 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from modelyard.collaborations.audit import Audit
-from modelyard.collaborations.budgets import Budgets
 from modelyard.collaborations.catalog import Catalog
+from modelyard.collaborations.core import Core
 from modelyard.collaborations.glue import Glue
 from modelyard.collaborations.model import Collaboration, Membership
-from modelyard.collaborations.parties import Parties
-from modelyard.collaborations.queries import Queries
-from modelyard.collaborations.tables import Tables
-from modelyard.jobs import listing
 from modelyard.jobs.listing import Search
-from modelyard.jobs.model import NotFound, Owner, Resource
-from modelyard.jobs.resources import Resources
-from modelyard.jobs.store import Store
-from modelyard.jobs.tags import Tags
-from modelyard.storage.base import Storage
-from modelyard.storage.buckets import Buckets
+from modelyard.jobs.model import NotFound, Resource
+from modelyard.services.calls import owner, read_position
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
@@ -30,30 +19,16 @@ DEFAULT_PAGE = 100
 
 
 @dataclass(frozen=True)
-class Backend:
-    """The core, as the service sees it.
+class Backend(Core):
+    """The core, with what Clean Rooms alone needs.
 
-    storage: the users' objects. folder: where a `modelyard://` URI lies on this machine.
-    remove: deletes what such a URI names. wake: tells the supervisor that there is something to do.
-    slots: the cores that jobs may keep busy at once.
+    catalog, glue: where tables are looked up; glue is None unless it is asked. remove: deletes what a `modelyard://`
+    URI names.
     """
 
-    store: Store
-    resources: Resources
-    tags: Tags
-    parties: Parties
-    audit: Audit
-    tables: Tables
-    queries: Queries
-    budgets: Budgets
     catalog: Catalog
     glue: Glue | None
-    storage: Storage
-    buckets: Buckets
-    folder: Callable[[str], Path]
     remove: Callable[[str], Awaitable[None]]
-    wake: Callable[[], None]
-    slots: int
 
     def collaboration(self, call: Call, request: Mapping[str, Any]) -> Collaboration:
         """The collaboration that a request names. NotAMember unless the caller is an active one."""
@@ -74,11 +49,6 @@ class Backend:
         except NotFound:
             pass
         raise not_found(call, type, what, id)
-
-
-def owner(call: Call) -> Owner:
-    """Whose resources a call is about."""
-    return Owner(call.account, call.region)
 
 
 def denied(message: str) -> Fault:
@@ -117,24 +87,7 @@ def tags_of(request: Mapping[str, Any]) -> Mapping[str, str]:
     return tags
 
 
-def moment(milliseconds: int) -> datetime:
-    """A time of the core's as the wire has it."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
 def search(request: Mapping[str, Any], **looked: Any) -> Search:
     """The search that a List request describes, newest first; a Fault for a token that we did not give."""
-    limit, position = request.get("maxResults", DEFAULT_PAGE), _position(request)
+    limit, position = request.get("maxResults", DEFAULT_PAGE), read_position(request, invalid)
     return Search(limit=limit, position=position, **looked)
-
-
-def next_token(position: int | None) -> str | None:
-    """The token that goes on after a position."""
-    return listing.token(position)
-
-
-def _position(request: Mapping[str, Any]) -> int | None:
-    try:
-        return listing.position(request.get("nextToken"))
-    except listing.BadToken as bad:
-        raise invalid("nextToken", str(bad)) from None

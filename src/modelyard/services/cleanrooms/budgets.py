@@ -13,17 +13,8 @@ from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.collaborations.tables import ASSOCIATION
 from modelyard.jobs import resources
 from modelyard.jobs.model import AlreadyExists, NotFound, Resource
-from modelyard.services.cleanrooms.backend import (
-    Backend,
-    conflict,
-    invalid,
-    moment,
-    next_token,
-    not_found,
-    owner,
-    search,
-    tags_of,
-)
+from modelyard.services.calls import listed, moment, next_token, owner
+from modelyard.services.cleanrooms.backend import Backend, conflict, invalid, not_found, search, tags_of
 from modelyard.services.cleanrooms.configured_tables import ACTIVE
 from modelyard.wire.endpoint import Call, quick
 
@@ -75,10 +66,7 @@ class BudgetTemplates:
         """A page of the templates in a membership of the caller's."""
         membership = self._backend.parties.membership(owner(call), request["membershipIdentifier"])
         page = self._backend.resources.page(owner(call), TEMPLATE, search(request, base=membership.arn))
-        return {
-            "privacyBudgetTemplateSummaries": [_summary(one, membership) for one in page.items],
-            "nextToken": next_token(page.following),
-        }
+        return listed("privacyBudgetTemplateSummaries", page, lambda one: _summary(one, membership))
 
     async def update(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Gives an association new budgets, of which nothing is used."""
@@ -134,10 +122,9 @@ class BudgetTemplates:
         """A page of the templates of all members."""
         collaboration = self._backend.collaboration(call, request)
         page = self._backend.resources.page_under(call.region, TEMPLATE, search(request, root=collaboration.arn))
-        return {
-            "collaborationPrivacyBudgetTemplateSummaries": [_shared_summary(one, collaboration) for one in page.items],
-            "nextToken": next_token(page.following),
-        }
+        return listed(
+            "collaborationPrivacyBudgetTemplateSummaries", page, lambda one: _shared_summary(one, collaboration)
+        )
 
     def _own(self, call: Call, request: Mapping[str, Any]) -> tuple[Resource, Membership]:
         id = request["privacyBudgetTemplateIdentifier"]

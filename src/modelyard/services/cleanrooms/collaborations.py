@@ -8,19 +8,9 @@ from typing import Any
 
 from modelyard.collaborations.model import ACTIVE, INVITED, Collaboration, Member
 from modelyard.collaborations.parties import MOST_MEMBERS, NotNow
+from modelyard.services.calls import listed, moment, next_token, owner
 from modelyard.services.cleanrooms import payments
-from modelyard.services.cleanrooms.backend import (
-    Backend,
-    conflict,
-    denied,
-    invalid,
-    moment,
-    next_token,
-    not_found,
-    owner,
-    search,
-    tags_of,
-)
+from modelyard.services.cleanrooms.backend import Backend, conflict, denied, invalid, not_found, search, tags_of
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
 
@@ -72,10 +62,7 @@ class Collaborations:
         """A page of the collaborations that the caller has joined, or may join."""
         statuses = [request["memberStatus"]] if "memberStatus" in request else (INVITED, ACTIVE)
         page = self._parties.collaborations(owner(call), search(request, statuses=statuses))
-        return {
-            "collaborationList": [_summary(one, call) for one in page.items],
-            "nextToken": next_token(page.following),
-        }
+        return listed("collaborationList", page, lambda one: _summary(one, call))
 
     async def update(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Gives a collaboration another name, description or engine."""

@@ -13,17 +13,8 @@ from modelyard.collaborations.glue import GlueError
 from modelyard.collaborations.tables import ASSOCIATION, CONFIGURED_TABLE, Location
 from modelyard.jobs import resources
 from modelyard.jobs.model import NotFound, Owner, Resource
-from modelyard.services.cleanrooms.backend import (
-    Backend,
-    conflict,
-    invalid,
-    moment,
-    next_token,
-    not_found,
-    owner,
-    search,
-    tags_of,
-)
+from modelyard.services.calls import listed, moment, owner
+from modelyard.services.cleanrooms.backend import Backend, conflict, invalid, not_found, search, tags_of
 from modelyard.services.cleanrooms.policies import check_columns
 from modelyard.storage.buckets import AccessDenied
 from modelyard.storage.names import ObjectError, parts
@@ -63,10 +54,7 @@ class ConfiguredTables:
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of the caller's tables."""
         page = self._backend.resources.page(owner(call), CONFIGURED_TABLE, search(request))
-        return {
-            "configuredTableSummaries": [_summary(one) for one in page.items],
-            "nextToken": next_token(page.following),
-        }
+        return listed("configuredTableSummaries", page, _summary)
 
     async def update(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Changes a table; its columns and their types are read from the catalog again."""

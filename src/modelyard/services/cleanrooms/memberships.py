@@ -8,17 +8,9 @@ from typing import Any
 
 from modelyard.collaborations.model import Membership
 from modelyard.collaborations.parties import NotNow, StillUsed
+from modelyard.services.calls import listed, moment, owner
 from modelyard.services.cleanrooms import payments
-from modelyard.services.cleanrooms.backend import (
-    Backend,
-    check_role,
-    conflict,
-    moment,
-    next_token,
-    owner,
-    search,
-    tags_of,
-)
+from modelyard.services.cleanrooms.backend import Backend, check_role, conflict, search, tags_of
 from modelyard.wire.endpoint import Call, quick
 
 RESULTS = ("defaultResultConfiguration", "defaultJobResultConfiguration")
@@ -57,10 +49,7 @@ class Memberships:
         """A page of the caller's memberships."""
         statuses = [request["status"]] if "status" in request else ()
         page = self._parties.own_memberships(owner(call), search(request, statuses=statuses))
-        return {
-            "membershipSummaries": [_summary(one) for one in page.items],
-            "nextToken": next_token(page.following),
-        }
+        return listed("membershipSummaries", page, _summary)
 
     async def update(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Gives a membership other logs, result locations or accepted payments."""

@@ -17,16 +17,8 @@ from modelyard.collaborations.queries import Judged
 from modelyard.jobs import resources, store
 from modelyard.jobs.listing import Search, filled
 from modelyard.jobs.model import Job, Resource, Status
-from modelyard.services.cleanrooms.backend import (
-    Backend,
-    conflict,
-    denied,
-    invalid,
-    moment,
-    next_token,
-    owner,
-    search,
-)
+from modelyard.services.calls import moment, next_token, owner
+from modelyard.services.cleanrooms.backend import Backend, conflict, denied, invalid, search
 from modelyard.services.cleanrooms.configured_tables import ACTIVE
 from modelyard.services.cleanrooms.results import Delivery, Results, plan
 from modelyard.wire.endpoint import Call, quick

@@ -12,7 +12,8 @@ from modelyard.collaborations.column_types import glue_type
 from modelyard.collaborations.model import Collaboration
 from modelyard.jobs.listing import LAST_KEY
 from modelyard.jobs.model import Resource
-from modelyard.services.cleanrooms.backend import Backend, moment, next_token, not_found, search
+from modelyard.services.calls import moment, next_token
+from modelyard.services.cleanrooms.backend import Backend, not_found, search
 from modelyard.services.cleanrooms.configured_tables import rule_types
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault

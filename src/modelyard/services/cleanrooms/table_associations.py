@@ -13,16 +13,8 @@ from modelyard.collaborations.model import Membership
 from modelyard.collaborations.tables import ASSOCIATION
 from modelyard.jobs import resources
 from modelyard.jobs.model import Resource
-from modelyard.services.cleanrooms.backend import (
-    Backend,
-    check_role,
-    conflict,
-    moment,
-    next_token,
-    owner,
-    search,
-    tags_of,
-)
+from modelyard.services.calls import listed, moment, owner
+from modelyard.services.cleanrooms.backend import Backend, check_role, conflict, search, tags_of
 from modelyard.services.cleanrooms.configured_tables import ACTIVE, ConfiguredTables, rule_types
 from modelyard.wire.endpoint import Call, quick
 
@@ -73,10 +65,7 @@ class TableAssociations:
         """A page of the associations in a membership of the caller's."""
         membership = self._backend.parties.membership(owner(call), request["membershipIdentifier"])
         page = self._backend.resources.page(owner(call), ASSOCIATION, search(request, base=membership.arn))
-        return {
-            "configuredTableAssociationSummaries": [self._summary(one, membership) for one in page.items],
-            "nextToken": next_token(page.following),
-        }
+        return listed("configuredTableAssociationSummaries", page, lambda one: self._summary(one, membership))
 
     async def update(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Gives an association another description or role."""

@@ -11,7 +11,8 @@ from modelyard.collaborations.model import COLLABORATION, COLLABORATION_DELETED,
 from modelyard.collaborations.queries import TEMPLATE
 from modelyard.collaborations.tables import ASSOCIATION, CONFIGURED_TABLE
 from modelyard.jobs.model import NotFound, Owner
-from modelyard.services.cleanrooms.backend import Backend, not_found, owner, tags_of
+from modelyard.services.calls import owner
+from modelyard.services.cleanrooms.backend import Backend, not_found, tags_of
 from modelyard.wire.endpoint import Call, quick
 
 KINDS: Mapping[str, str] = {

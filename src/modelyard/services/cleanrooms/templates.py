@@ -13,16 +13,8 @@ from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.collaborations.queries import TEMPLATE
 from modelyard.jobs import resources
 from modelyard.jobs.model import Resource
-from modelyard.services.cleanrooms.backend import (
-    Backend,
-    invalid,
-    moment,
-    next_token,
-    not_found,
-    owner,
-    search,
-    tags_of,
-)
+from modelyard.services.calls import listed, moment, next_token, owner
+from modelyard.services.cleanrooms.backend import Backend, invalid, not_found, search, tags_of
 from modelyard.services.cleanrooms.configured_tables import ACTIVE
 from modelyard.wire.endpoint import Call, quick
 
@@ -67,10 +59,7 @@ class Templates:
         """A page of the templates in a membership of the caller's."""
         membership = self._backend.parties.membership(owner(call), request["membershipIdentifier"])
         page = self._backend.resources.page(owner(call), TEMPLATE, search(request, base=membership.arn))
-        return {
-            "analysisTemplateSummaries": [_summary(one, membership) for one in page.items],
-            "nextToken": next_token(page.following),
-        }
+        return listed("analysisTemplateSummaries", page, lambda one: _summary(one, membership))
 
     async def update(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Gives a template another description; its text never changes, since others have allowed that."""

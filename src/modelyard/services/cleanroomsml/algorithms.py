@@ -13,6 +13,7 @@ from modelyard.jobs import resources
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import NotFound, Owner, Resource
 from modelyard.jobs.store import now
+from modelyard.services.calls import moment, owner
 from modelyard.services.cleanroomsml.backend import (
     ACTIVE,
     ALGORITHM,
@@ -22,9 +23,7 @@ from modelyard.services.cleanroomsml.backend import (
     conflict,
     invalid,
     listed,
-    moment,
     not_found,
-    owner,
     present,
     require_own_role,
     search,

@@ -13,6 +13,7 @@ from modelyard.collaborations.audit import Entry
 from modelyard.collaborations.model import Collaboration
 from modelyard.jobs import resources
 from modelyard.jobs.model import Resource
+from modelyard.services.calls import moment
 from modelyard.services.cleanroomsml import algorithms
 from modelyard.services.cleanroomsml.backend import (
     ACTIVE,
@@ -22,10 +23,7 @@ from modelyard.services.cleanroomsml.backend import (
     conflict,
     denied,
     invalid,
-    listed,
-    moment,
     present,
-    search,
 )
 from modelyard.services.cleanroomsml.records import Record, in_use
 from modelyard.wire.endpoint import Call, quick
@@ -80,24 +78,16 @@ class Associations:
     @quick
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of the caller's associations."""
-        backend, membership = self._backend, self._backend.member(call, request)
-        return listed(
-            "configuredModelAlgorithmAssociations",
-            lambda looked: backend.resources.page(membership.owner, ASSOCIATION, looked),
-            search(request, base=membership.arn),
-            _summary,
-        )
+        membership = self._backend.member(call, request)
+        name = "configuredModelAlgorithmAssociations"
+        return self._backend.list_own(name, membership, ASSOCIATION, request, _summary)
 
     @quick
     def list_collaboration(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of all members' associations."""
-        backend, collaboration = self._backend, self._backend.asker(call, request).collaboration
-        return listed(
-            "collaborationConfiguredModelAlgorithmAssociations",
-            lambda looked: backend.resources.page_under(collaboration.region, ASSOCIATION, looked),
-            search(request, root=collaboration.arn),
-            lambda found: {**_summary(found), "creatorAccountId": found.owner.account},
-        )
+        collaboration = self._backend.asker(call, request).collaboration
+        name = "collaborationConfiguredModelAlgorithmAssociations"
+        return self._backend.list_of_all(name, collaboration, ASSOCIATION, request, _summary)
 
     async def delete(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Takes an algorithm out of the collaboration; a Fault while a job uses it."""

@@ -5,26 +5,15 @@ A resource's kind is the word that its ARN has.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from modelyard.collaborations import arns
-from modelyard.collaborations.audit import Audit
-from modelyard.collaborations.budgets import Budgets
+from modelyard.collaborations.core import Core
 from modelyard.collaborations.model import Collaboration, Membership
-from modelyard.collaborations.parties import Parties
-from modelyard.collaborations.queries import Queries
-from modelyard.collaborations.tables import Tables
-from modelyard.jobs import listing
 from modelyard.jobs.images import Image, Images
 from modelyard.jobs.listing import Page, Search, filled
-from modelyard.jobs.model import NotFound, Owner, Resource
-from modelyard.jobs.resources import Resources
-from modelyard.jobs.store import Store
-from modelyard.jobs.tags import Tags
-from modelyard.storage.base import Storage
-from modelyard.storage.buckets import Buckets
+from modelyard.jobs.model import NotFound, Resource
+from modelyard.services.calls import next_token, owner, read_position
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
@@ -47,27 +36,10 @@ LONGEST_MESSAGE = 1024
 
 
 @dataclass(frozen=True)
-class Backend:
-    """The core, as the service sees it.
+class Backend(Core):
+    """The core, with the images that models run in."""
 
-    storage: the users' objects. folder: where a `modelyard://` URI lies on this machine.
-    wake: tells the supervisor that there is something to do. slots: the cores that jobs may keep busy at once.
-    """
-
-    store: Store
-    resources: Resources
-    tags: Tags
-    parties: Parties
-    audit: Audit
-    tables: Tables
-    queries: Queries
-    budgets: Budgets
     images: Images
-    storage: Storage
-    buckets: Buckets
-    folder: Callable[[str], Path]
-    wake: Callable[[], None]
-    slots: int
 
     def member(self, call: Call, request: Mapping[str, Any]) -> Membership:
         """The membership that a request names: the caller's own, and active. NotAMember."""
@@ -99,6 +71,38 @@ class Backend:
                 pass
         raise not_found(kind, identifier, f"collaboration {collaboration.id}")
 
+    def list_own(
+        self, name: str, membership: Membership, kind: str, request: Mapping[str, Any], told: Callable[[Resource], Any]
+    ) -> dict[str, Any]:
+        """A page of what lies in a membership, as `listed` answers it."""
+        return listed(
+            name,
+            lambda looked: self.resources.page(membership.owner, kind, looked),
+            search(request, base=membership.arn),
+            told,
+        )
+
+    def list_of_all(
+        self,
+        name: str,
+        collaboration: Collaboration,
+        kind: str,
+        request: Mapping[str, Any],
+        told: Callable[[Resource], dict[str, Any] | None],
+    ) -> dict[str, Any]:
+        """A page of what all members have in a collaboration; beside what is told of each stands whose it is."""
+
+        def with_creator(found: Resource) -> dict[str, Any] | None:
+            said = told(found)
+            return None if said is None else {**said, "creatorAccountId": found.owner.account}
+
+        return listed(
+            name,
+            lambda looked: self.resources.page_under(collaboration.region, kind, looked),
+            search(request, root=collaboration.arn),
+            with_creator,
+        )
+
     def image(self, uri: str) -> Image:
         """The image that a URI names here; a Fault if it was not added."""
         image = self.images.find(uri)
@@ -106,11 +110,6 @@ class Backend:
             reason = f"the image {uri} is not here; its provider's operator adds it: modelyard images add {uri} PATH"
             raise Fault("ValidationException", f"imageUri: {reason}")
         return image
-
-
-def owner(call: Call) -> Owner:
-    """Whose resources a call is about."""
-    return Owner(call.account, call.region)
 
 
 def not_found(kind: str, identifier: str, where: str) -> Fault:
@@ -161,11 +160,6 @@ def check_tags(request: Mapping[str, Any]) -> None:
             raise invalid("tags", f"the key {key!r} begins with aws:, which is AWS's own")
 
 
-def moment(milliseconds: int) -> datetime:
-    """A time of the core's as the wire has it."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
 def present(**members: Any) -> dict[str, Any]:
     """The members that have a value."""
     return {name: value for name, value in members.items() if value is not None}
@@ -173,7 +167,7 @@ def present(**members: Any) -> dict[str, Any]:
 
 def search(request: Mapping[str, Any], **looked: Any) -> Search:
     """The search that a List request describes, newest first; a Fault for a token that we did not give."""
-    limit, position = request.get("maxResults", DEFAULT_PAGE), _position(request)
+    limit, position = request.get("maxResults", DEFAULT_PAGE), read_position(request, invalid)
     return Search(limit=limit, position=position, **looked)
 
 
@@ -182,11 +176,4 @@ def listed(
 ) -> dict[str, Any]:
     """A page of a List operation, under `name`: what is `told` of each resource; None leaves it out."""
     page = filled(fetch, looked, told, lambda found: found.key)
-    return {name: page.items, "nextToken": listing.token(page.following)}
-
-
-def _position(request: Mapping[str, Any]) -> int | None:
-    try:
-        return listing.position(request.get("nextToken"))
-    except listing.BadToken as bad:
-        raise invalid("nextToken", str(bad)) from None
+    return {name: page.items, "nextToken": next_token(page.following)}

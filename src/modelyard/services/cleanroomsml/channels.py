@@ -17,18 +17,16 @@ from modelyard.collaborations.queries import Judged, query_stage
 from modelyard.jobs import resources
 from modelyard.jobs.model import Job, Keep, Resource, Status
 from modelyard.jobs.store import now
+from modelyard.services.calls import moment
 from modelyard.services.cleanroomsml import associations, uses
 from modelyard.services.cleanroomsml.backend import (
     CHANNEL,
     Backend,
     invalid,
-    listed,
-    moment,
     present,
     require_ability,
     require_own_role,
     require_payer,
-    search,
 )
 from modelyard.services.cleanroomsml.records import (
     KEPT,
@@ -112,22 +110,15 @@ class Channels:
             found = record(backend, resource)
             return {**_summary(found), "protectedQueryIdentifier": found.job.id}
 
-        return listed(
-            "mlInputChannelsList",
-            lambda looked: backend.resources.page(membership.owner, CHANNEL, looked),
-            search(request, base=membership.arn),
-            told,
-        )
+        return backend.list_own("mlInputChannelsList", membership, CHANNEL, request, told)
 
     @quick
     def list_collaboration(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of all members' channels."""
         backend, collaboration = self._backend, self._backend.asker(call, request).collaboration
-        return listed(
-            "collaborationMLInputChannelsList",
-            lambda looked: backend.resources.page_under(collaboration.region, CHANNEL, looked),
-            search(request, root=collaboration.arn),
-            lambda found: {**_summary(record(backend, found)), "creatorAccountId": found.owner.account},
+        name = "collaborationMLInputChannelsList"
+        return backend.list_of_all(
+            name, collaboration, CHANNEL, request, lambda found: _summary(record(backend, found))
         )
 
     async def delete(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:

@@ -8,14 +8,8 @@ from typing import Any
 from modelyard.collaborations.model import Membership
 from modelyard.jobs import resources
 from modelyard.jobs.model import AlreadyExists, NotFound
-from modelyard.services.cleanroomsml.backend import (
-    ACTIVE,
-    CONFIGURATION,
-    Backend,
-    invalid,
-    moment,
-    require_own_role,
-)
+from modelyard.services.calls import moment
+from modelyard.services.cleanroomsml.backend import ACTIVE, CONFIGURATION, Backend, invalid, require_own_role
 from modelyard.storage.buckets import AccessDenied
 from modelyard.storage.names import ObjectError, parts
 from modelyard.wire.endpoint import Call, quick

@@ -11,17 +11,9 @@ from modelyard.collaborations.model import Membership
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs import resources
 from modelyard.jobs.model import Keep, Resource, Stage
+from modelyard.services.calls import moment
 from modelyard.services.cleanroomsml import associations, trained_models, uses
-from modelyard.services.cleanroomsml.backend import (
-    EXPORT,
-    Backend,
-    denied,
-    listed,
-    moment,
-    present,
-    require_ability,
-    search,
-)
+from modelyard.services.cleanroomsml.backend import EXPORT, Backend, denied, listed, present, require_ability, search
 from modelyard.services.cleanroomsml.delivery import deliver, place, receiver
 from modelyard.services.cleanroomsml.records import (
     KEPT,

@@ -14,16 +14,14 @@ from modelyard.engines.base import TaskSpec
 from modelyard.jobs import resources
 from modelyard.jobs.images import Image
 from modelyard.jobs.model import Keep, Resource, Stage
+from modelyard.services.calls import moment
 from modelyard.services.cleanroomsml import associations, channels, trained_models, uses
 from modelyard.services.cleanroomsml.backend import (
     INFERENCE,
     Backend,
-    listed,
-    moment,
     present,
     require_ability,
     require_payer,
-    search,
 )
 from modelyard.services.cleanroomsml.delivery import deliver, log_stages, loggers, place, published, receiver
 from modelyard.services.cleanroomsml.instances import instance
@@ -94,31 +92,17 @@ class InferenceJobs:
     @quick
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of the caller's jobs, of one model or version if wished."""
-        backend, membership = self._backend, self._backend.member(call, request)
-        return listed(
-            "trainedModelInferenceJobs",
-            lambda looked: backend.resources.page(membership.owner, INFERENCE, looked),
-            search(request, base=membership.arn),
-            self._told(request, lambda found: self._listed(found, membership, call.account)),
-        )
+        membership = self._backend.member(call, request)
+        told = self._told(request, lambda found: self._listed(found, membership, call.account))
+        return self._backend.list_own("trainedModelInferenceJobs", membership, INFERENCE, request, told)
 
     @quick
     def list_collaboration(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of all members' jobs: all that others than the creator see of them."""
-        backend, asker = self._backend, self._backend.asker(call, request)
-        collaboration = asker.collaboration
-        return listed(
-            "collaborationTrainedModelInferenceJobs",
-            lambda looked: backend.resources.page_under(collaboration.region, INFERENCE, looked),
-            search(request, root=collaboration.arn),
-            self._told(
-                request,
-                lambda found: {
-                    **self._listed(found, asker, call.account),
-                    "creatorAccountId": found.resource.owner.account,
-                },
-            ),
-        )
+        asker = self._backend.asker(call, request)
+        told = self._told(request, lambda found: self._listed(found, asker, call.account))
+        name = "collaborationTrainedModelInferenceJobs"
+        return self._backend.list_of_all(name, asker.collaboration, INFERENCE, request, told)
 
     async def cancel(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Stops a job; what it has not handed over is gone."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from modelyard.collaborations import arns
 from modelyard.jobs.model import NotFound
+from modelyard.services.calls import owner
 from modelyard.services.cleanroomsml.backend import (
     ALGORITHM,
     ASSOCIATION,
@@ -16,7 +17,6 @@ from modelyard.services.cleanroomsml.backend import (
     Backend,
     check_tags,
     not_found,
-    owner,
 )
 from modelyard.wire.endpoint import Call, quick
 

@@ -14,6 +14,7 @@ from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.jobs import resources
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import NotFound, Resource
+from modelyard.services.calls import moment
 from modelyard.services.cleanroomsml import associations, channels, uses
 from modelyard.services.cleanroomsml.backend import (
     ACTIVE,
@@ -22,7 +23,6 @@ from modelyard.services.cleanroomsml.backend import (
     Backend,
     invalid,
     listed,
-    moment,
     not_found,
     present,
     require_ability,
@@ -103,22 +103,17 @@ class TrainedModels:
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of the caller's models: of each, the latest version."""
         backend, membership = self._backend, self._backend.member(call, request)
-        return listed(
-            "trainedModels",
-            lambda looked: backend.resources.page(membership.owner, MODEL, looked),
-            search(request, base=membership.arn),
-            lambda model: _summary(version(backend, model, None)),
+        return backend.list_own(
+            "trainedModels", membership, MODEL, request, lambda model: _summary(version(backend, model, None))
         )
 
     @quick
     def list_collaboration(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of all members' models: of each, the latest version."""
         backend, collaboration = self._backend, self._backend.asker(call, request).collaboration
-        return listed(
-            "collaborationTrainedModels",
-            lambda looked: backend.resources.page_under(collaboration.region, MODEL, looked),
-            search(request, root=collaboration.arn),
-            lambda model: {**_summary(version(backend, model, None)), "creatorAccountId": model.owner.account},
+        name = "collaborationTrainedModels"
+        return backend.list_of_all(
+            name, collaboration, MODEL, request, lambda model: _summary(version(backend, model, None))
         )
 
     @quick

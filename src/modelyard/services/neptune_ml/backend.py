@@ -65,11 +65,6 @@ class Backend:
         self.buckets.check(bucket, call.account)
 
 
-def owner(call: Call) -> Owner:
-    """Whose resources a call is about."""
-    return Owner(call.account, call.region)
-
-
 def check_id(id: str) -> str:
     """The id that the caller chose; a Fault if it cannot be one."""
     if len(id) > MAX_ID or not id.isprintable():

@@ -8,8 +8,9 @@ from typing import Any
 
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.model import AlreadyExists, Deployment, Job, NotFound, ServiceStatus, Stage
+from modelyard.services.calls import owner
 from modelyard.services.neptune_ml import custom
-from modelyard.services.neptune_ml.backend import Backend, check_id, check_positive, owner
+from modelyard.services.neptune_ml.backend import Backend, check_id, check_positive
 from modelyard.services.neptune_ml.job_resource import DEFAULT_MAX_ITEMS
 from modelyard.services.neptune_ml.names import MODELS, arn, run_name, stamp
 from modelyard.services.neptune_ml.text_features import text_parameters

@@ -10,7 +10,8 @@ import orjson
 
 from modelyard import links
 from modelyard.jobs.model import AlreadyExists, Job, NotFound, Stage, StageRecord, Status
-from modelyard.services.neptune_ml.backend import Backend, check_id, owner
+from modelyard.services.calls import owner
+from modelyard.services.neptune_ml.backend import Backend, check_id
 from modelyard.services.neptune_ml.names import arn
 from modelyard.wire.endpoint import Call, Fixed, quick
 from modelyard.wire.errors import Fault

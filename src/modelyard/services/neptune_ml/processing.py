@@ -8,7 +8,8 @@ from typing import Any
 
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.model import Job, Stage
-from modelyard.services.neptune_ml.backend import Backend, check_seconds, owner
+from modelyard.services.calls import owner
+from modelyard.services.neptune_ml.backend import Backend, check_seconds
 from modelyard.services.neptune_ml.job_resource import describe_stage
 from modelyard.services.neptune_ml.names import arn, run_name, stamp
 from modelyard.services.neptune_ml.text_features import check_text_features

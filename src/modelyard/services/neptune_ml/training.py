@@ -9,8 +9,9 @@ from typing import Any
 
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs.model import Job, Stage, Status
+from modelyard.services.calls import owner
 from modelyard.services.neptune_ml import custom
-from modelyard.services.neptune_ml.backend import Backend, check_positive, check_seconds, owner
+from modelyard.services.neptune_ml.backend import Backend, check_positive, check_seconds
 from modelyard.services.neptune_ml.job_resource import STATUS_WORDS, describe_stage
 from modelyard.services.neptune_ml.names import MODELS, arn, run_name, stamp
 from modelyard.services.neptune_ml.processing import KIND as PROCESSING

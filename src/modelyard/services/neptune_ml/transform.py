@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelyard.jobs.model import Job, Stage, Status
+from modelyard.services.calls import owner
 from modelyard.services.neptune_ml import custom
-from modelyard.services.neptune_ml.backend import Backend, owner
+from modelyard.services.neptune_ml.backend import Backend
 from modelyard.services.neptune_ml.job_resource import describe_stage
 from modelyard.services.neptune_ml.names import arn, run_name, stamp
 from modelyard.services.neptune_ml.processing import KIND as PROCESSING

@@ -1,0 +1,41 @@
+"""What every service makes of a call, and of a request for a list."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from modelyard.jobs import listing
+from modelyard.jobs.listing import Page
+from modelyard.jobs.model import Owner
+from modelyard.wire.endpoint import Call
+from modelyard.wire.errors import Fault
+
+Item = TypeVar("Item")
+
+
+def owner(call: Call) -> Owner:
+    """Whose resources a call is about."""
+    return Owner(call.account, call.region)
+
+
+def moment(milliseconds: int) -> datetime:
+    """A time of the core's as the wire has it."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def read_position(request: Mapping[str, Any], invalid: Callable[[str, str], Fault]) -> int | None:
+    """Where a list goes on; what `invalid` says of the member, for a token that we did not give."""
+    try:
+        return listing.position(request.get("nextToken"))
+    except listing.BadToken as bad:
+        raise invalid("nextToken", str(bad)) from None
+
+
+def next_token(position: int | None) -> str | None:
+    """The token that goes on after a position."""
+    return listing.token(position)
+
+
+def listed(name: str, page: Page[Item], told: Callable[[Item], Any]) -> dict[str, Any]:
+    """A page of a list as it is answered: under `name` what is `told` of each item."""
+    return {name: [told(item) for item in page.items], "nextToken": next_token(page.following)}
