@@ -42,7 +42,7 @@ class Cora:
         self.tensors = graph_tensors(graph, self.adjacency)
         block = self.tensors.features[0][0]
         assert isinstance(block, SparseMatrix), "the features of Cora are sparse"
-        self.x = torch.zeros(tuple(block.pattern.sparse_size()))  # type: ignore[arg-type]
+        self.x = torch.zeros(tuple(block.pattern.sparse_size()))
         row, col = block.pattern.as_tensor()
         self.x[row, col] = block.value
         self.edge_index = torch.from_numpy(graph.edges(0)["edge_index"])

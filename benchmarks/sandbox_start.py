@@ -39,7 +39,7 @@ def run(quick: bool) -> Report:
             except NoSandbox as error:
                 print(f"{name} is left out: {error}", file=sys.stderr)
                 continue
-            sides[name] = lambda name=name: contained(image, name)  # type: ignore[misc]
+            sides[name] = lambda name=name: contained(image, name)
         report.measure(sides, 5 if quick else 25)
     unboxed = report.medians["plain process"]["word ms"]
     for name, asked in ASKED.items():

@@ -89,7 +89,7 @@ def test_links_outlive_the_server_and_close_with_a_sentence(tmp_path: Path) -> N
     try:
         side.create(stage("refuse"))
         wait_for(lambda: side.job().status.final)
-        link = re.search(r"/-/logs/\S+", side.cli("jobs", "show", "j").output)[0]  # type: ignore[index]
+        link = re.search(r"/-/logs/\S+", side.cli("jobs", "show", "j").output)[0]
         server.kill()
         server.start()
         assert b"error: nodes.csv" in urllib.request.urlopen(server.url + link, timeout=10).read()

@@ -207,7 +207,7 @@ class TestTheServersProcess:
         maps = Path(f"/proc/{pid}/maps").read_text()
         assert not [name for name in (*LIBRARIES, "rich") if f"/{name}/" in maps]
         status = Path(f"/proc/{pid}/status").read_text()
-        resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])  # type: ignore[index]
+        resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
         assert resident < 120 * 1024
 
     def test_ends_without_its_tasks_and_the_next_one_finds_them(self, side: Side) -> None:

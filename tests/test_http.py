@@ -26,7 +26,7 @@ class Wire:
 def writes(work: Callable[[JoiningTransport], Awaitable[None]]) -> Wire:
     async def run() -> Wire:
         wire = Wire()
-        await work(JoiningTransport(wire, asyncio.get_running_loop()))  # type: ignore[arg-type]
+        await work(JoiningTransport(wire, asyncio.get_running_loop()))
         await asyncio.sleep(0)
         return wire
 

@@ -11,7 +11,7 @@ from tests.jobs.test_supervisor import Core, eventually, running, stage
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 120))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 120))
 
 
 def logs(core: Core) -> Logs:

@@ -16,9 +16,9 @@ LARGE = 64 * 1024
 class OneWriteProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol over a transport that joins what is written at one go."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio's base class says BaseTransport
         """Called by the event loop."""
-        super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]  # it acts as one
 
 
 class JoiningTransport:

@@ -56,7 +56,7 @@ def test_pages_meet_each_entry_once(database: Database) -> None:
 
 def test_entries_are_kept_with_what_they_tell_of_or_not_at_all(database: Database) -> None:
     def work(connection: object) -> None:
-        audit.add(connection, Entry(ROOM, SHOP, BANK, "query", "1"))  # type: ignore[arg-type]
+        audit.add(connection, Entry(ROOM, SHOP, BANK, "query", "1"))
         raise RuntimeError
 
     with pytest.raises(RuntimeError):

@@ -37,7 +37,7 @@ def ended() -> dict[str, Any]:
 
 def shown(terminal: bool) -> str:
     console = Console(file=io.StringIO(), width=120, force_terminal=terminal, color_system=None, highlight=False)
-    assert watch(Told(job(), job(), job(), ended()), console)["status"] == "completed"  # type: ignore[arg-type]
+    assert watch(Told(job(), job(), job(), ended()), console)["status"] == "completed"
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -188,7 +188,7 @@ class TestWorkers:
         state_file(engine, "t", "release").touch()
         ended(engine, "t")
         for pid in workers:
-            wait_for(lambda pid=pid: not alive(pid))  # type: ignore[misc]
+            wait_for(lambda pid=pid: not alive(pid))
 
     def test_die_with_a_task_that_is_killed(self, engine: LocalEngine) -> None:
         workers = self.lead(engine)

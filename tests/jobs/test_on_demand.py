@@ -75,7 +75,7 @@ def kill(data: Path) -> None:
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 def test_a_model_is_loaded_once_for_all_who_ask_at_once(data: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_request_whose_model_goes_away_twice_is_lost(data: Path) -> None:
         async with running(data, work="answer_slowly") as core:
             waiting = asyncio.create_task(core.say(b"30"))
             for attempt in (1, 2):
-                await eventually(lambda: list(data.glob(f"tasks/*/state/heard-{attempt}")))  # noqa: B023
+                await eventually(lambda: list(data.glob(f"tasks/*/state/heard-{attempt}")))  # noqa: B023 - called at once
                 kill(data)
             with pytest.raises(ServingLost):
                 await waiting

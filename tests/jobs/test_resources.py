@@ -100,7 +100,7 @@ class TestPage:
         late = create(resources, "c", base="x", root="x", name="other")
 
         def ids(**search: object) -> str:
-            return "".join(one.id for one in resources.page(US, "model", Search(ascending=True, **search)).items)  # type: ignore[arg-type]
+            return "".join(one.id for one in resources.page(US, "model", Search(ascending=True, **search)).items)
 
         assert ids(contains="name-") == "ab"
         assert ids(base="tiny") == "a"

@@ -82,7 +82,7 @@ def stage(work: str, name: str = "one", **options: Any) -> Stage:
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 120))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 120))
 
 
 class TestAJob:
@@ -93,7 +93,7 @@ class TestAJob:
                 job = await core.until(Status.COMPLETED)
                 assert [record.status for record in job.stages] == [Status.COMPLETED] * 2
                 assert job.stages[0].result == {"attempt": 1, "cores": 1}
-                assert job.stages[1].started >= job.stages[0].ended  # type: ignore[operator]
+                assert job.stages[1].started >= job.stages[0].ended
 
         run(test)
 
@@ -242,7 +242,7 @@ class TestStop:
         async def test() -> None:
             async with running(data) as core:
                 stop, asked = core.engine.stop, []
-                core.engine.stop = lambda *names: asked.append(names) or (len(asked) > 1 and stop(*names))  # type: ignore[method-assign]
+                core.engine.stop = lambda *names: asked.append(names) or (len(asked) > 1 and stop(*names))
                 await core.create(stage("hold"))
                 await core.file("began-1")
                 began = time.monotonic()

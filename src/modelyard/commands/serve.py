@@ -83,8 +83,8 @@ def _import_botocore_alone() -> None:
     """
     if "awscrt.auth" in sys.modules:
         return
-    sys.modules["awscrt.auth"] = None  # type: ignore[assignment]
-    import botocore.compat  # noqa: F401
+    sys.modules["awscrt.auth"] = None  # type: ignore[assignment]  # see above
+    import botocore.compat  # noqa: F401  # for what it imports
 
     del sys.modules["awscrt.auth"]
 

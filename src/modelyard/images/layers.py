@@ -44,7 +44,7 @@ def _add(root: Root, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
     elif member.isreg():
         content = archive.extractfile(member)
         assert content is not None
-        root.file(member.name, content, member.size, member.mode, member.mtime)  # type: ignore[arg-type]
+        root.file(member.name, content, member.size, member.mode, member.mtime)  # type: ignore[arg-type]  # typeshed says IO[bytes]
     elif not (member.ischr() or member.isblk() or member.isfifo()):
         raise BadImage(f"{member.name[:200]}: an archive's entry of type {member.type!r} is not known")
 

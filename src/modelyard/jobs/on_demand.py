@@ -135,7 +135,7 @@ class OnDemand:
             try:
                 for base in self._deployments.list_ids(OWNER, KIND, _MOST_MODELS):
                     await self._unload_if_idle(base)
-            except Exception:
+            except Exception:  # one failure is no reason never to unload anything again
                 log.exception("looking for idle models failed; tried again in a moment")
 
     async def _unload_if_idle(self, base: str) -> None:

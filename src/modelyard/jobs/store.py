@@ -292,7 +292,7 @@ class Store:
         connection.execute(update(jobs).where(jobs.c.key == key).values(status=status, ended=now(), failure=failure))
         try:
             self._tell(connection, key)
-        except Exception as error:
+        except Exception as error:  # a service's: the job ends whatever that does
             log.exception("job %s: what is to happen at its end failed", key)
             failed = {"status": Status.FAILED, "failure": f"its outcome could not be kept: {error!r}"}
             connection.execute(update(jobs).where(jobs.c.key == key).values(**failed))

@@ -75,7 +75,7 @@ def run_worker(
         _resolve(entry_point)(Channel(socket.socket(fileno=channel)), parameters)
     except BrokenPipeError:  # the task has ended, or does not want to know any more
         return 1
-    except Exception:
+    except Exception:  # the last place that can tell
         traceback.print_exc()
         return 1
     finally:

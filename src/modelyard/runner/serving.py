@@ -132,7 +132,7 @@ class _Conversation(asyncio.Protocol):
         except RequestError as error:
             reason = {"reason": error.reason} if error.reason else {}
             self._send(frame.id, {"status": error.status, "message": str(error)[:10_000], **reason})
-        except Exception as error:
+        except Exception as error:  # a workload's: this request fails, the others go on
             _log.exception("request %d failed", frame.id)
             self._send(frame.id, {"status": 500, "message": f"{type(error).__name__}: {error}"[:10_000]})
 

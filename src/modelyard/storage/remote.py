@@ -140,7 +140,7 @@ class Remote:
             region=self._endpoint.region,
             virtual_hosted_style_request=False,
             client_options={"allow_http": True},
-            credential_provider=self._credentials,  # type: ignore[arg-type]
+            credential_provider=self._credentials,  # type: ignore[arg-type]  # a dict where obstore has a TypedDict
         )
 
     def _credentials(self) -> dict[str, Any]:

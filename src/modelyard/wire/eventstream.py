@@ -121,7 +121,7 @@ class Frames(AsyncIterator[bytes]):
             return self._codec.event(await anext(self._events))
         except StopAsyncIteration:
             raise
-        except Exception as error:
+        except Exception as error:  # after the status line, only an event can tell
             self._ended = True
             return self._codec.fault(self._fault_of(error))
 

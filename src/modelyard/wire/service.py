@@ -44,7 +44,7 @@ Handler = Callable[[Call, Any], Any]
 
 def quick(handler: H) -> H:
     """Mark a plain `def` that is quicker than a change of threads: it runs on the event loop."""
-    handler.quick = True  # type: ignore[attr-defined]
+    handler.quick = True  # type: ignore[attr-defined]  # functions take attributes
     return handler
 
 
@@ -61,7 +61,7 @@ class Request:
 
 def raw(handler: H) -> H:
     """Mark an `async def handler(call, request: Request) -> Answer` that reads and writes HTTP itself."""
-    handler.raw = True  # type: ignore[attr-defined]
+    handler.raw = True  # type: ignore[attr-defined]  # functions take attributes
     return handler
 
 

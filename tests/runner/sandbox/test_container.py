@@ -101,7 +101,7 @@ class TestProgram:
     def test_may_be_another_than_the_images(self, start: Start, said: Callable[[bytes], None]) -> None:
         with start("hello", entrypoint=["echo"]) as container:
             assert container.wait(20) == 0
-        assert said.text == "hello\n"  # type: ignore[attr-defined]
+        assert said.text == "hello\n"
 
     def test_may_use_a_python_that_lies_below_tmp(
         self, start: Start, said: Callable[[bytes], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -112,12 +112,12 @@ class TestProgram:
         monkeypatch.setattr(sys, "prefix", str(prefix))
         with start(str(prefix / "python"), entrypoint=["cat"]) as container:
             assert container.wait(20) == 0
-        assert said.text == "here"  # type: ignore[attr-defined]
+        assert said.text == "here"
 
     def test_one_that_does_not_exist_is_said_to(self, start: Start, said: Callable[[bytes], None]) -> None:
         with start("x", entrypoint=["/no/such/program"]) as container:
             assert container.wait(20) not in (0, None)
-        assert "No such file" in said.text or "not found" in said.text  # type: ignore[attr-defined]
+        assert "No such file" in said.text or "not found" in said.text
 
     def test_what_it_says_is_taken_where_we_see_our_own_files(self, start: Start, tmp_path: Path) -> None:
         with start("print('said', end='')", output=lambda piece: (tmp_path / "log").write_bytes(piece)) as container:

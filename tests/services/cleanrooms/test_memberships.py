@@ -95,7 +95,10 @@ def test_who_pays_is_known_once_that_party_has_joined(party: Parties, applicatio
 def test_results_go_to_own_buckets_by_own_roles(party: Parties, application: Application, loop: Loop) -> None:
     made, shop = invite(party(), SHOP), party(SHOP)
     foreign = {**RESULTS, "roleArn": f"arn:aws:iam::{BANK}:role/results"}
-    work = lambda **given: join(shop, made["id"], **given)  # noqa: E731
+
+    def work(**given: Any) -> Any:
+        return join(shop, made["id"], **given)
+
     assert refusal(work, defaultResultConfiguration=foreign)[0] == "AccessDeniedException"
     loop.run(application.buckets.own("shop-results", BANK))
     assert refusal(work, defaultResultConfiguration=RESULTS)[0] == "AccessDeniedException"

@@ -113,7 +113,7 @@ def recorder() -> Iterator[Recorder]:
     recorder = Recorder()
     with ThreadingHTTPServer(("127.0.0.1", 0), recorder.handler()) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        recorder.url = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
+        recorder.url = f"http://127.0.0.1:{server.server_port}"
         yield recorder
         server.shutdown()
 
@@ -121,7 +121,7 @@ def recorder() -> Iterator[Recorder]:
 @pytest.fixture
 def before(recorder: Recorder, tmp_path: Path, loop: Loop, client_for: Clients, send: Send) -> Iterator[Door]:
     """The door before the recorder."""
-    door = Door(recorder.url, tmp_path, loop, client_for, send)  # type: ignore[attr-defined]
+    door = Door(recorder.url, tmp_path, loop, client_for, send)
     yield door
     door.close()
 
@@ -133,7 +133,7 @@ def code(caught: pytest.ExceptionInfo[ClientError]) -> tuple[int, str]:
 def signature(recorder: Recorder) -> str:
     """The signature that AWS would expect for what was received."""
     said = dict(part.strip().split("=", 1) for part in recorder.received["authorization"].partition(" ")[2].split(","))
-    request = AWSRequest(recorder.method, recorder.url + recorder.path)  # type: ignore[attr-defined]
+    request = AWSRequest(recorder.method, recorder.url + recorder.path)
     for name in said["SignedHeaders"].split(";"):
         request.headers[name] = recorder.received[name]
     request.context["timestamp"] = recorder.received["x-amz-date"]

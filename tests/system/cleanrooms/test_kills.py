@@ -72,7 +72,7 @@ class TestAKilledServer:
     @staticmethod
     def kill_until(room: Marked, status: object) -> None:
         deadline = time.monotonic() + SECONDS
-        while (found := status()) not in OVER:  # type: ignore[operator]
+        while (found := status()) not in OVER:
             assert time.monotonic() < deadline
             time.sleep(0.5)
             room.server.kill()

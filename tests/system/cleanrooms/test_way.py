@@ -50,7 +50,7 @@ def archived(content: bytes) -> dict[str, Any]:
     """The JSON files of an archive, by name."""
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         files = [member for member in archive.getmembers() if member.isfile()]
-        return {member.name.rpartition("/")[2]: json.load(archive.extractfile(member)) for member in files}  # type: ignore[arg-type]
+        return {member.name.rpartition("/")[2]: json.load(archive.extractfile(member)) for member in files}
 
 
 def test_from_tables_to_files_that_the_receiver_alone_can_read(server: KeyedServer, tmp_path: Path) -> None:

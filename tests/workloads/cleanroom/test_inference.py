@@ -71,7 +71,7 @@ def infer(
         if number == 1:
             (tmp_path / "model").mkdir()
             (tmp_path / "model" / "model.json").write_text('{"factor": 3}')
-            call.inputs = {  # type: ignore[attr-defined]
+            call.inputs = {
                 "image": project(program),
                 "model": tmp_path / "model",
                 "channel": channel(*(files or ("a\n1\n2\n",))),
@@ -92,7 +92,7 @@ def infer(
             "start_seconds": 30,
             **changes,
         }
-        context = attempt(parameters, call.inputs, number, should_stop=should_stop)  # type: ignore[attr-defined]
+        context = attempt(parameters, call.inputs, number, should_stop=should_stop)
         result = run(context)
         out = {path.name: path.read_text() for path in sorted((context.output / "out").iterdir())}
         return result, out, context.output

@@ -30,7 +30,7 @@ def test_without_a_header_no_payload_has_it(file: Path) -> None:
 def test_a_file_without_records_is_not_sent(text: str, header: str, file: Path) -> None:
     file.write_text(text)
 
-    assert list(Splitter(100, header=header).split(file)) == []  # type: ignore[arg-type]
+    assert list(Splitter(100, header=header).split(file)) == []
     assert Splitter(100).count(file) == 0
 
 

@@ -24,8 +24,8 @@ def train(
     def call(program: str, number: int = 1, should_stop: Any = lambda: False, **changes: Any) -> Any:
         if number == 1:
             files = channel(f"a,b\n1,{SECRET}\n", "a,b\n2,x\n", "a,b\n3,y\n"), project(program)
-            call.inputs = {"channel-0": files[0], "image": files[1]}  # type: ignore[attr-defined]
-        inputs = call.inputs | changes.pop("inputs", {})  # type: ignore[attr-defined]
+            call.inputs = {"channel-0": files[0], "image": files[1]}
+        inputs = call.inputs | changes.pop("inputs", {})
         parameters = {
             "name": "first model",
             "arn": "arn:aws:cleanrooms-ml:us-east-1:111111111111:membership/m/trained-model/t",

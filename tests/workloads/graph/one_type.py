@@ -37,7 +37,7 @@ def one_type(made: Callable[..., object], folder: Path, model: type[GNN]) -> One
         {"a": [random.normal(size=(40, 3))]},
         labels=random.integers(0, 2, 40),
         split=np.repeat([1, 2], 20),
-    ).write(folder)  # type: ignore[attr-defined]
+    ).write(folder)
     tensors = graph_tensors(graph, build_adjacency(graph, model.relations(graph, True), True))
     return OneType(graph, tensors, to_undirected(torch.from_numpy(edges)), 40)
 

@@ -28,7 +28,7 @@ class Retention:
         while True:
             try:
                 await self.look()
-            except Exception:
+            except Exception:  # one failure is no reason to keep everything for ever
                 log.exception("looking for expired channels failed; tried again in a minute")
             await asyncio.sleep(LOOK_SECONDS)
 

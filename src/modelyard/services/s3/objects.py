@@ -144,7 +144,7 @@ class ObjectResource:
         try:
             description.check_served(one)
             self._backend.objects.tree.remove(bucket, one["Key"], conditions.deleting(one))
-        except Exception as error:
+        except Exception as error:  # what is no fault of S3's is raised again
             fault = error if isinstance(error, Fault) else fault_of(error)
             if fault is None or fault.code == "NoSuchBucket":
                 raise

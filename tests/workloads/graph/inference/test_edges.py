@@ -130,7 +130,7 @@ def test_answers_are_the_models_own(chain: Chain) -> None:
     embeddings = torch.from_numpy(np.load(output / "embeddings" / "entity.npy"))
     assert objective.decoder is not None
     with torch.no_grad():
-        raw = objective.raw(embeddings, torch.arange(RATINGS))  # type: ignore[attr-defined]
+        raw = objective.raw(embeddings, torch.arange(RATINGS))
     expected = raw.softmax(1).numpy()
     scores = [float(row["score"]) for row in table(output)]
     np.testing.assert_allclose(scores, expected.max(1), rtol=1e-4)

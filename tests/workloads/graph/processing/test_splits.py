@@ -6,7 +6,7 @@ from modelyard.workloads.graph.processing.splits import random_split
 
 
 def counts(split: np.ndarray) -> tuple[int, int, int]:
-    return tuple(int((split == code).sum()) for code in (TRAIN, VALID, TEST))  # type: ignore[return-value]
+    return tuple(int((split == code).sum()) for code in (TRAIN, VALID, TEST))
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ class Profile:
         lengths = lists.list.len().drop_nulls()
         lengths = lengths.filter(lengths > 0)
         if len(lengths):
-            shortest, longest = int(lengths.min()), int(lengths.max())  # type: ignore[arg-type]
+            shortest, longest = int(lengths.min()), int(lengths.max())  # type: ignore[arg-type]  # whole numbers
             low, high = self.lengths or (shortest, longest)
             self.lengths = min(low, shortest), max(high, longest)
         if inner(self.dtype).is_numeric():

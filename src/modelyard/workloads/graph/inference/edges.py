@@ -150,7 +150,7 @@ def write_scorer(
     activation = "none" if graph.task.is_regression() else "sigmoid" if graph.task.multilabel else "softmax"
     weights = _folded(decoder, mean, deviation)
     folder.mkdir(parents=True)
-    np.savez(folder / "decoder.npz", activation=activation, **weights)  # type: ignore[arg-type]
+    np.savez(folder / "decoder.npz", activation=activation, **weights)  # type: ignore[arg-type]  # none is called allow_pickle
     if weights["mean"].size:
         _write_features(graph, folder)
     return EdgeScorer(weights, activation)

@@ -122,7 +122,7 @@ def _mode(parameters: Mapping[str, Any], task: str, items: list[Any]) -> Mode | 
         return "predict_head" if heads and items[0].get("tailNodeId") is not None else "predict_tail"
     if mode is not None and mode not in allowed:
         raise RequestError(f"mode is {mode!r}; for a {task} model it can be {' or '.join(allowed)}")
-    return mode  # type: ignore[return-value]
+    return mode  # type: ignore[return-value]  # `allowed` are modes
 
 
 def _ids(items: list[Any], keys: tuple[str, ...]) -> tuple[str | int, ...]:

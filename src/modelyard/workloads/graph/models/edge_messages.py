@@ -36,8 +36,8 @@ class EdgeMessages(nn.Module):
     def standardise(self, moments: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Takes shift and scale of each part's columns; once, before training."""
         for projection, (mean, deviation) in zip(self.projections, moments, strict=True):
-            projection.mean.copy_(mean)  # type: ignore[operator]
-            projection.deviation.copy_(deviation)  # type: ignore[operator]
+            projection.mean.copy_(mean)  # type: ignore[operator]  # modules of a list lose their class
+            projection.deviation.copy_(deviation)  # type: ignore[operator]  # as above
 
     def forward(self, x: Tensor, weight: Tensor, graph: GraphTensors) -> Tensor:
         """`[num_nodes, in]`, each relation's weight `[relations, in, out]` -> `[num_outputs, out]`."""

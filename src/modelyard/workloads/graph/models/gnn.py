@@ -78,8 +78,8 @@ class NodeEncoder(nn.Module):
         for number, blocks in enumerate(graph.features):
             for place, (mean, deviation) in enumerate(moments(blocks)):
                 projection = self.projections[f"{number}-{place}"]
-                projection.mean.copy_(mean)  # type: ignore[operator]
-                projection.deviation.copy_(deviation)  # type: ignore[operator]
+                projection.mean.copy_(mean)  # type: ignore[operator]  # modules of a dict lose their class
+                projection.deviation.copy_(deviation)  # type: ignore[operator]  # as above
 
     def forward(self, graph: GraphTensors) -> Tensor:
         """`[num_nodes, num_hidden]`, all node types one after the other."""

@@ -193,7 +193,7 @@ def to_document(encoder: Encoder) -> dict[str, Any]:
     """The encoder as JSON; of one of text, without the models at hand."""
     kind = next(name for name, kind in _KINDS.items() if isinstance(encoder, kind))
     plain = replace(encoder, models=None) if isinstance(encoder, TextVectors) else encoder
-    document = {"encoder": kind, **asdict(plain)}  # type: ignore[arg-type]
+    document = {"encoder": kind, **asdict(plain)}  # type: ignore[arg-type]  # all encoders are dataclasses
     document.pop("models", None)
     return document
 

@@ -164,7 +164,7 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
         channel.send(result="pruned")
     except BrokenPipeError:
         raise  # nobody is there to be told
-    except Exception as error:
+    except Exception as error:  # the search is told of every failure, and goes on
         wrong_input = isinstance(error, InputError)
         if not wrong_input:
             traceback.print_exc()
