@@ -20,7 +20,7 @@ def load_engine(base: Path, cores: int, wanted: str = "auto") -> LanguageEngine:
     wanted: `transformers`; `vllm`; or `auto`, which is vLLM on a GPU if it is installed and takes the model, else
     transformers. InputError if the model cannot be loaded safely, or not by the engine that is wanted.
     """
-    if wanted == "vllm" or (wanted == "auto" and torch.cuda.is_available() and find_spec("vllm")):
+    if wanted == "vllm" or (wanted == "auto" and suits_vllm()):
         try:
             return _vllm(base)
         except InputError as error:
@@ -30,6 +30,11 @@ def load_engine(base: Path, cores: int, wanted: str = "auto") -> LanguageEngine:
     model = load_model(base)
     limit_threads(model, cores)
     return Generations(model, load_tokenizer(base))
+
+
+def suits_vllm() -> bool:
+    """Whether there is a GPU, and vLLM to use it."""
+    return torch.cuda.is_available() and find_spec("vllm") is not None
 
 
 def _vllm(base: Path) -> LanguageEngine:
