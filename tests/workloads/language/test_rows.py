@@ -70,9 +70,10 @@ class TestGoodRows:
 
 SCHEMA = "bedrock-conversation-2024"
 BAD: list[tuple[bytes, str]] = [
-    (b"{\n", "not JSON in UTF-8"),
-    (b'{"prompt": "\xff", "completion": "b"}\n', "not JSON in UTF-8"),
-    (b"[" * 100_000 + b"\n", "not JSON in UTF-8"),
+    (b"{\n", r"it is not JSON \(.*\); a row has one line of its own"),
+    (b'{"prompt": "\xff", "completion": "b"}\n', "it is not UTF-8: byte 12 is 0xff"),
+    ('{"prompt": "a", "completion": "b"}\n'.encode("utf-16"), "it is not UTF-8: byte 0 is 0xff"),
+    (b"[" * 100_000 + b"\n", "it is not JSON"),
     (b"\n", "it is blank"),
     (line([1]), r"it is \[1\], not an object"),
     (line({"completion": "b"}), "it has no 'prompt'; a row is"),
@@ -85,6 +86,10 @@ BAD: list[tuple[bytes, str]] = [
     (line({"messages": turns(ASKED)}), "the last message is not the assistant's"),
     (line({"messages": turns(ASKED, ANSWERED, ASKED)}), "the last message is not the assistant's"),
     (line({"messages": turns(ANSWERED, ASKED)}), r"""messages\[0\].role is "assistant", not 'user'"""),
+    (
+        line({"messages": turns(("system", "Be brief."), ASKED, ANSWERED)}),
+        r"""messages\[0\].role is "system"; its text is the row's own 'system', beside 'messages'""",
+    ),
     (line({"messages": turns(ASKED, ("assistant", []))}), r"messages\[1\].content is empty"),
     (line({"messages": turns(ASKED, ("assistant", 1))}), r"messages\[1\].content is 1, not a list"),
     (line({"messages": [{"role": "user"}]}), r"messages\[0\] has no 'content'"),
@@ -131,7 +136,7 @@ class TestFiles:
         file.write_bytes(line({"input": "a"}) + b"oops\n" + line({"input": "c"}).rstrip())
         places, problems = self.read(file)
         assert places == ["text.jsonl, line 1", "text.jsonl, line 3"]
-        with pytest.raises(InputError, match=r"1 line cannot be used:\ntext.jsonl, line 2: it is not JSON in UTF-8"):
+        with pytest.raises(InputError, match=r"1 line cannot be used:\ntext.jsonl, line 2: it is not JSON"):
             problems.check()
 
     def test_the_first_bad_lines_are_named_and_all_are_counted(self, tmp_path: Path) -> None:

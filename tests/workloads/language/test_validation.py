@@ -16,7 +16,7 @@ def test_rows_and_tokens_are_counted(mini: Path, tmp_path: Path) -> None:
 def test_every_bad_line_of_every_file_is_named(mini: Path, tmp_path: Path) -> None:
     inputs = {
         "training": write_rows(tmp_path / "train.jsonl", [*FACTS, {"prompt": "a"}]),
-        "validation-0": write_rows(tmp_path / "valid.jsonl", [[], FACTS[0]]),
+        "validation-0": write_rows(tmp_path / "valid" / "train.jsonl", [[], FACTS[0]]),
     }
     parameters = {"base": str(mini), "customization": "fine-tuning"}
     with pytest.raises(InputError) as refused:
@@ -24,7 +24,7 @@ def test_every_bad_line_of_every_file_is_named(mini: Path, tmp_path: Path) -> No
     head, first, second = str(refused.value).splitlines()
     assert head == "2 lines cannot be used:"
     assert first.startswith("train.jsonl, line 13: it has no 'completion'")
-    assert second.startswith("valid.jsonl, line 1: it is [], not an object")
+    assert second.startswith("validators.0, train.jsonl, line 1: it is [], not an object")
 
 
 def test_rows_above_the_token_limit_are_named(mini: Path, tmp_path: Path) -> None:

@@ -78,16 +78,20 @@ class Row:
 
 @dataclass
 class Problems:
-    """The bad lines of a job: the first of them, and how many there are."""
+    """The bad lines of a job: the first of them, and how many there are.
+
+    source: what is said before the name of a file, since two of a job's inputs may have the same one.
+    """
 
     named: list[str] = field(default_factory=list)
     count: int = 0
+    source: str = ""
 
     def add(self, place: str, why: object) -> None:
         """Takes one more."""
         self.count += 1
         if len(self.named) < MAX_NAMED:
-            self.named.append(f"{place}: {why}")
+            self.named.append(f"{self.source}{place}: {why}")
 
     def check(self) -> None:
         """InputError with all that is known, if there are any."""
@@ -140,9 +144,12 @@ def parse(line: bytes, customization: Customization) -> Content:
     if not line.strip():
         raise RowError("it is blank; delete it")
     try:
+        line.decode()
         row = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except UnicodeDecodeError as error:
+        raise RowError(f"it is not UTF-8: byte {error.start} is 0x{line[error.start]:02x}") from None
     except orjson.JSONDecodeError as error:
-        raise RowError(f"it is not JSON in UTF-8 ({error})") from None
+        raise RowError(f"it is not JSON ({error}); a row has one line of its own") from None
     if not isinstance(row, dict):
         raise RowError(f"it is {_shown(row)}, not an object; {FORMS[customization]}")
     if customization == "continued-pre-training":
@@ -197,6 +204,8 @@ def _message(message: Any, place: int) -> dict[str, str]:
     if not isinstance(message, dict):
         raise RowError(f"{path} is {_shown(message)}, not an object")
     expected = "assistant" if place % 2 else "user"
+    if message.get("role") == "system":
+        raise RowError(f"""{path}.role is "system"; its text is the row's own 'system', beside 'messages'""")
     if message.get("role") != expected:
         raise RowError(
             f"{path}.role is {_shown(message.get('role'))}, not {expected!r}; user and assistant take turns, "

@@ -55,6 +55,7 @@ class Sources:
         """The rows of a split that can be used; what cannot goes to `problems`. Reports each, and raises Stopped."""
         most = _limits(context).get(f"{split.partition('-')[0]}_records")
         path = context.inputs[split]
+        problems.source = "" if split == "training" else f"{split.replace('validation-', 'validators.')}, "
         for number, row in enumerate(read_rows(path, self.customization, problems), start=1):
             if most is not None and number > most:
                 raise InputError(f"{path.name} has more than {most} rows; this model takes at most {most}: bring fewer")
