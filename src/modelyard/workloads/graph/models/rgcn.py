@@ -28,11 +28,6 @@ _FEW_RELATIONS = 16
 
 
 class _RelationMatmul(torch.autograd.Function):
-    """Rows of each relation times that relation's weight.
-
-    `[num_rows, in]`, `[relations, in, out]`, the relations' numbers of rows -> `[num_rows, out]`.
-    """
-
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, sizes: list[int]) -> Tensor:
         ctx.save_for_backward(rows, weight)
@@ -54,8 +49,13 @@ class _RelationMatmul(torch.autograd.Function):
         return to_rows, to_weight, None
 
 
-def _relation_matmul(rows: Tensor, weight: Tensor, sizes: list[int]) -> Tensor:
-    product: Tensor = _RelationMatmul.apply(rows, weight, sizes)
+def relation_matmul(rows: Tensor, weight: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Rows of each relation times that relation's weight.
+
+    rows: `[num_rows, in]`. weight: `[relations, in, out]`. sizes: each relation's number of rows. Returns `[num_rows,
+    out]`.
+    """
+    product: Tensor = _RelationMatmul.apply(rows, weight, list(sizes))
     return product
 
 
@@ -98,7 +98,7 @@ class RGCNLayer(nn.Module):
         if graph.one_row_a_node:
             out = self._one_relation(x, graph.matrix)
         else:
-            rows = _relation_matmul(graph.matrix.matmul(x), self._weights(), list(graph.sizes))
+            rows = relation_matmul(graph.matrix.matmul(x), self._weights(), graph.sizes)
             out = rows.new_zeros(graph.num_outputs, rows.size(1)).index_add(0, graph.row_node, rows)
         if self.edges is not None:
             out = out + self.edges(x, self._weights(), graph)
