@@ -186,6 +186,13 @@ def read(body: bytes) -> Any:
     return RequestParser(DELETE).parse({"Bucket": "b"}, b"", [], body)[0]["Delete"]
 
 
+def test_a_choice_that_is_empty_is_none() -> None:
+    parser = RequestParser(MODEL.operations["put_object"])
+    labels = {"Bucket": "b", "Key": "k"}
+    values, _ = parser.parse(labels, b"", [(b"x-amz-acl", b""), (b"content-type", b"")], b"")
+    assert values == {**labels, "ContentType": ""}
+
+
 def test_documents_of_clients_who_write_by_hand() -> None:
     plain = b"<Delete><Object><Key> a </Key></Object><Quiet> true\n</Quiet><New>1</New></Delete>"
     assert read(plain) == {"Objects": [{"Key": " a "}], "Quiet": True}

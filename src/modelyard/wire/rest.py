@@ -50,7 +50,7 @@ class RequestParser(ABC):
         self._labels: list[tuple[str, str, Convert]] = []
         self._query: dict[str, tuple[str, Convert, bool]] = {}
         self._query_map: tuple[str, bool] | None = None
-        self._headers: dict[bytes, tuple[str, Convert]] = {}
+        self._headers: dict[bytes, tuple[str, Convert, bool]] = {}
         self._prefixes: list[tuple[bytes, str]] = []
         self._payload: tuple[str, Callable[[bytes], Any] | None] | None = None
         self._tokens: list[str] = []
@@ -84,7 +84,8 @@ class RequestParser(ABC):
             elif location == "querystring":
                 self._compile_query(wire, member, member_shape)
             elif location == "header":
-                self._headers[wire.lower().encode()] = (member, _text_reader(member_shape, self._lenient))
+                chosen = self._lenient or "enum" in member_shape.metadata
+                self._headers[wire.lower().encode()] = (member, _text_reader(member_shape, self._lenient), chosen)
             elif location == "headers":
                 self._prefixes.append((wire.lower().encode(), member))
             elif member == payload:
@@ -146,9 +147,9 @@ class RequestParser(ABC):
         for name, raw in headers:
             known = self._headers.get(name)
             if known is not None:
-                member, convert = known
+                member, convert, chosen = known
                 text = _decode_header(raw)
-                if not (text == "" and self._lenient):
+                if text or not chosen:  # a choice that is empty is none: s3fs sends an x-amz-acl of nothing
                     values[member] = convert(text)
             for prefix, member in self._prefixes:
                 if name.startswith(prefix):
