@@ -23,8 +23,8 @@ from modelyard.console.client import Client, ServerError
 from modelyard.database import Database
 from modelyard.settings import Settings
 from tests.boto import Clients, Loop, Send
+from tests.commands.terminal import cli
 from tests.system.server import Server
-from tests.test_cli import cli
 
 BANK, SHOP = "111122223333", "444455556666"
 Party = Callable[..., Any]

@@ -8,10 +8,10 @@ from urllib.error import HTTPError
 
 import pytest
 
+from tests.commands.terminal import Side, cli, started
 from tests.conftest import ROOT, wait_for
 from tests.jobs.test_supervisor import stage
 from tests.system.server import Server
-from tests.test_cli import Side, cli, started
 
 LIBRARIES = {
     *("torch", "torch_geometric", "transformers", "peft", "optuna", "duckdb"),
