@@ -80,7 +80,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def test_objects_of_a_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "PART", 5 << 20)
     door = Door(server.url, "111122223333", "us-east-1")
-    with pytest.raises(InputError, match="make the bucket first"):
+    with pytest.raises(InputError, match="aws s3 mb s3://bucket"):
         export(ring(), "s3://bucket/in", endpoint_url=server.url)
     server.client("s3").create_bucket(Bucket="bucket")
     wide = IDS.with_columns(text=pl.lit("words " * 60_000) + pl.col("id"))

@@ -245,3 +245,8 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, str(tmp_path), str(tmp_path / "in")]
     peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024
     assert peak < 450 << 20
+
+
+def test_a_table_without_its_columns_is_named_as_it_was_given() -> None:
+    with pytest.raises(InputError, match="nodes 'user': 'users.csv' must be the table and 1 column, TABLE:ID"):
+        tables({"user": "users.csv"}, {})

@@ -53,3 +53,4 @@ def test_lists_and_graphs_of_the_wrong_kind(tmp_path: Path) -> None:
 def test_an_edge_between_unknown_types(tmp_path: Path) -> None:
     faults = told(tmp_path, nodes=[node("p.csv", "p")], edges=[edge("k.csv", "p", "k", "x")])
     assert faults == ["graph.edges[0].dest: no file of nodes describes the type 'x'; there are 'p'"]
+    assert told(tmp_path, edges=[edge("k.csv", "p", "k", "p")])[0].endswith("the type 'p'; there are none")

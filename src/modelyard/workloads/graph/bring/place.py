@@ -125,7 +125,8 @@ def _asking(place: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code")
-        hint = "; make the bucket first: aws s3 mb" if code == "NoSuchBucket" else ""
+        bucket = place.removeprefix(SCHEME).partition("/")[0]
+        hint = f"; make the bucket first: aws s3 mb s3://{bucket}" if code == "NoSuchBucket" else ""
         raise InputError(f"{place}: {error}{hint}") from None
     except BotoCoreError as error:
         raise InputError(f"{place}: {error}") from None

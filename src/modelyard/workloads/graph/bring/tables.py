@@ -142,12 +142,13 @@ def _each(specs: Mapping[Any, Any] | None) -> list[tuple[Any, Any]]:
 
 def _columns(spec: Any, count: int, place: str) -> tuple[Any, list[str]]:
     """The table and its columns of ids."""
+    given = spec
     if isinstance(spec, str):
         table, colon, names = spec.rpartition(":")
         spec = (table, *names.split(",")) if colon and table else (spec,)
     wanted = "TABLE:ID" if count == 1 else "TABLE:FROM,TO"
     if not isinstance(spec, tuple) or len(spec) != count + 1 or not all(isinstance(c, str) and c for c in spec[1:]):
-        raise InputError(f"{place}: {spec!r} must be the table and {count} column{'s' * (count > 1)}, {wanted}")
+        raise InputError(f"{place}: {given!r} must be the table and {count} column{'s' * (count > 1)}, {wanted}")
     return spec[0], list(spec[1:])
 
 

@@ -111,7 +111,7 @@ def check_types(export: Export) -> None:
             if node_type not in known:
                 raise InputError(
                     f"{file.place}.{member}: no file of nodes describes the type {node_type!r}; "
-                    f"there are {', '.join(map(repr, sorted(known)))}"
+                    f"there are {', '.join(map(repr, sorted(known))) or 'none'}"
                 )
 
 
