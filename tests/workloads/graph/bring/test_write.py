@@ -248,5 +248,5 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
 
 
 def test_a_table_without_its_columns_is_named_as_it_was_given() -> None:
-    with pytest.raises(InputError, match="nodes 'user': 'users.csv' must be the table and 1 column, TABLE:ID"):
+    with pytest.raises(InputError, match=r"nodes 'user': 'users\.csv' must be the table and 1 column, TABLE:ID"):
         tables({"user": "users.csv"}, {})
