@@ -8,7 +8,6 @@ it for predictions, and downloads the artifacts. Beside the model's score stand 
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,17 +19,15 @@ from typing import Any
 
 import aws_api_graph
 import baselines
-import boto3
 import click
 import numpy as np
-from local_server import MODELYARD, DemoFailed, server
+from local_server import MODELYARD, DemoFailed, client, server
+from neptune_jobs import wait
 from rich.console import Console
 from rich.table import Column, Table
 
 BUCKET = "demo"
-POLL_SECONDS = 0.5
 LOG_LINES = 15
-FINAL = ("Completed", "Failed", "Stopped", "InService")
 SEARCH_SPACE: dict[str, dict[str, Any]] = {
     "num-hidden": {"range": [16, 32], "default": 32},
     "num-epochs": {"range": [40, 60], "inc_val": 20, "default": 60},
@@ -54,14 +51,9 @@ console = Console(highlight=False)
 def main(data_dir: Path, port: int, trials: int, held_out: int) -> None:
     """Train a graph neural network on AWS's own API through boto3, and ask it for predictions."""
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run = time.strftime("%Y%m%d-%H%M%S")
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with server(data_dir, port) as url:
-            show(Demo(data_dir / "runs" / run, url, run, trials, held_out).run())
-    except OSError as error:
-        raise DemoFailed(f"{error}. Choose another folder with --data-dir") from error
+    with server(data_dir, port) as url:
+        show(Demo(data_dir / "runs" / run, url, run, trials, held_out).run())
     console.print(f"\nDone in {time.monotonic() - began:.0f} s; nothing is left running.")
     console.print(next_steps(data_dir, run), soft_wrap=True)
 
@@ -70,15 +62,9 @@ class Demo:
     """One run, by a user of boto3 who knows an address. `folder` is the user's own, for the graph and the artifacts."""
 
     def __init__(self, folder: Path, url: str, run: str, trials: int, held_out: int) -> None:
-        settings: dict[str, Any] = {
-            "endpoint_url": url,
-            "region_name": "us-east-1",
-            "aws_access_key_id": "demo",
-            "aws_secret_access_key": "demo",
-        }
-        self._neptune = boto3.client("neptunedata", **settings)
-        self._runtime = boto3.client("sagemaker-runtime", **settings)
-        self._s3 = boto3.client("s3", **settings)
+        self._neptune = client("neptunedata", url)
+        self._runtime = client("sagemaker-runtime", url)
+        self._s3 = client("s3", url)
         self._url = url
         self._run = run
         self._trials = trials
@@ -204,13 +190,10 @@ class Demo:
             raise
 
     def _wait(self, get: Call, id: str) -> dict[str, Any]:
-        while (answer := get(id=id))["status"] not in FINAL:
-            time.sleep(POLL_SECONDS)
-        if answer["status"] in ("Completed", "InService"):
-            return answer
-        parts = [part for part in answer.values() if isinstance(part, Mapping)]
-        reason = next((part["failureReason"] for part in parts if "failureReason" in part), "no reason was given")
-        raise DemoFailed(f"{id} is {answer['status']}: {reason}{self._log(id)}")
+        try:
+            return wait(get, id)
+        except DemoFailed as failed:
+            raise DemoFailed(f"{failed.message}{self._log(id)}") from None
 
     def _log(self, id: str) -> str:
         """The end of a job's log."""

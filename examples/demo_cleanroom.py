@@ -9,20 +9,17 @@ as against AWS. At the end stand three things that were refused, and what the sh
 import csv
 import io
 import re
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import click
 import numpy as np
 from botocore.exceptions import ClientError
-from local_server import MODELYARD, DemoFailed, server
+from local_server import MODELYARD, DemoFailed, client, server
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_digits
@@ -50,14 +47,10 @@ console = Console(highlight=False)
 def main(data_dir: Path, port: int, pictures: int) -> None:
     """Let a bank and a shop train a model together through boto3, and show neither the other's data."""
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    keys = {account: key_of(data_dir, account) for account in (BANK, SHOP)}
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        keys = {account: key_of(data_dir, account) for account in (BANK, SHOP)}
         with server(data_dir, port) as url:
             Demo(data_dir, url, time.strftime("%Y%m%d-%H%M%S"), keys, pictures).run()
-    except OSError as error:
-        raise DemoFailed(f"{error}. Choose another folder with --data-dir") from error
     except ClientError as error:
         raise DemoFailed(str(error)) from error
     console.print(f"\nDone in {time.monotonic() - began:.0f} s; nothing is left running.")
@@ -382,8 +375,7 @@ class Demo:
 
     def _client(self, service: str, keys: Mapping[str, Mapping[str, str]], account: str) -> Any:
         if (service, account) not in self._clients:
-            settings: Any = {"endpoint_url": self._url, "region_name": "us-east-1", **keys[account]}
-            self._clients[service, account] = boto3.client(service, **settings)
+            self._clients[service, account] = client(service, self._url, keys[account])
         return self._clients[service, account]
 
 

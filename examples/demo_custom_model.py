@@ -11,15 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import click
 import library_graph
-from local_server import DemoFailed, server
+from local_server import client, server
+from neptune_jobs import wait
 
 BUCKET = "custom"
 SCRIPTS = Path(__file__).parent / "custom_model"
-POLL_SECONDS = 0.5
-FINAL = ("Completed", "Failed", "Stopped", "InService")
 
 
 @click.command()
@@ -29,7 +27,6 @@ FINAL = ("Completed", "Failed", "Stopped", "InService")
 def main(data_dir: Path, port: int, trials: int) -> None:
     """Train your own PyTorch Geometric model by Neptune ML's operations, and ask it for predictions."""
     run = time.strftime("%Y%m%d-%H%M%S")
-    data_dir.mkdir(parents=True, exist_ok=True)
     with server(data_dir, port) as url:
         share = Demo(data_dir / "runs" / run, url, run).run(trials)
     click.echo(f"{share:.1%} of the genres are right; the commonest genre alone would be about a third.")
@@ -39,15 +36,9 @@ class Demo:
     """One run, by a user of boto3 who knows an address. `folder` is the user's own."""
 
     def __init__(self, folder: Path, url: str, run: str) -> None:
-        settings: dict[str, Any] = {
-            "endpoint_url": url,
-            "region_name": "us-east-1",
-            "aws_access_key_id": "demo",
-            "aws_secret_access_key": "demo",
-        }
-        self._neptune = boto3.client("neptunedata", **settings)
-        self._runtime = boto3.client("sagemaker-runtime", **settings)
-        self._s3 = boto3.client("s3", **settings)
+        self._neptune = client("neptunedata", url)
+        self._runtime = client("sagemaker-runtime", url)
+        self._s3 = client("s3", url)
         self._folder = folder
         self._run = run
 
@@ -98,15 +89,9 @@ class Demo:
             self._s3.upload_file(str(file), BUCKET, f"{self._run}/{name}/{file.relative_to(folder)}")
 
     def _wait(self, get: Callable[..., dict[str, Any]], id: str) -> dict[str, Any]:
-        while (answer := get(id=id))["status"] not in FINAL:
-            time.sleep(POLL_SECONDS)
+        answer = wait(get, id)
         click.echo(f"{id}: {answer['status']}")
-        if answer["status"] in ("Completed", "InService"):
-            return answer
-        reasons = [
-            part["failureReason"] for part in answer.values() if isinstance(part, dict) and "failureReason" in part
-        ]
-        raise DemoFailed(f"{id} is {answer['status']}: {reasons[0] if reasons else 'no reason was given'}")
+        return answer
 
     def _uri(self, name: str) -> str:
         return f"s3://{BUCKET}/{self._run}/{name}"

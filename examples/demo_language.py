@@ -11,9 +11,7 @@ import json
 import lzma
 import math
 import random
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import click
-from local_server import MODELYARD, DemoFailed, server
+from local_server import MODELYARD, DemoFailed, client, server
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -79,13 +76,8 @@ class Outcome:
 def main(data_dir: Path, port: int, build_seconds: int, passages: int) -> None:
     """Teach a small language model through boto3, deploy it, and ask it."""
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with server(data_dir, port) as url:
-            Demo(url, time.strftime("%Y%m%d-%H%M%S"), build_seconds, passages).run()
-    except OSError as error:
-        raise DemoFailed(f"{error}. Choose another folder with --data-dir") from error
+    with server(data_dir, port) as url:
+        Demo(url, time.strftime("%Y%m%d-%H%M%S"), build_seconds, passages).run()
     console.print(f"\nDone in {time.monotonic() - began:.0f} s; nothing is left running.")
 
 
@@ -93,15 +85,9 @@ class Demo:
     """One run, by a user of boto3 who knows an address."""
 
     def __init__(self, url: str, run: str, build_seconds: int, passages: int) -> None:
-        settings: dict[str, Any] = {
-            "endpoint_url": url,
-            "region_name": "us-east-1",
-            "aws_access_key_id": "demo",
-            "aws_secret_access_key": "demo",
-        }
-        self._s3 = boto3.client("s3", **settings)
-        self._bedrock = boto3.client("bedrock", **settings)
-        self._runtime = boto3.client("bedrock-runtime", **settings)
+        self._s3 = client("s3", url)
+        self._bedrock = client("bedrock", url)
+        self._runtime = client("bedrock-runtime", url)
         self._url = url
         self._run = run
         self._build_seconds = build_seconds
