@@ -1,6 +1,8 @@
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -11,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 import uvloop
+from tests.conftest import wait_for
 from tests.workloads.language.models import ENGINE
 from transformers import LlamaForCausalLM
 
 from modelyard.frames import STREAM_WINDOW
-from modelyard.jobs.serving import Connections
+from modelyard.jobs.serving import Connections, ServingLost
 from modelyard.runner.context import Context, InputError
 from modelyard.workloads.language.loading import load_tokenizer
 from modelyard.workloads.language.serve import run
@@ -146,6 +149,31 @@ def test_adapters_are_asked_by_their_folder(chat: Chat, adapters: list[Path], tm
         assert "has no adapter_model.safetensors" in broken["message"]
 
     chat(conversation)
+
+
+_FAILING = """
+import sys
+from pathlib import Path
+from modelyard.runner.context import Context
+from modelyard.workloads.language import generate, serve
+generate.Generations.step = lambda engine: 1 / 0
+base, folder = map(Path, sys.argv[1:])
+serve.run(Context({"base": str(base), "socket": str(folder / "socket"), "engine": "transformers"}, {}, folder, folder))
+"""
+
+
+@pytest.mark.slow
+def test_an_engine_that_cannot_go_on_takes_its_process_along(base: Path, tmp_path: Path) -> None:
+    async def ask() -> None:
+        connections = Connections(lambda _: tmp_path / "socket")
+        with pytest.raises(ServingLost):
+            await Client(connections).say("the")
+        connections.close()
+
+    with subprocess.Popen([sys.executable, "-c", _FAILING, str(base), str(tmp_path)]) as process:
+        wait_for((tmp_path / "socket").exists, 120)
+        uvloop.run(ask())
+        assert process.wait(60) == 1
 
 
 def test_bad_requests_are_told_so(chat: Chat) -> None:

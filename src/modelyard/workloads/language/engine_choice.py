@@ -1,5 +1,6 @@
 """Which engine generates for a model: ours, over transformers, or vLLM where it is installed."""
 
+import gc
 import logging
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,8 @@ def load_engine(base: Path, cores: int, wanted: str = "auto") -> LanguageEngine:
             if wanted == "vllm":
                 raise
             _log.warning("%s; transformers serves it", error)
+        gc.collect()  # what vLLM had taken before it failed is free, now that the error is forgotten
+        torch.cuda.empty_cache()
     model = load_model(base)
     limit_threads(model, cores)
     return Generations(model, load_tokenizer(base))

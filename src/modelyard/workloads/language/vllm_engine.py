@@ -6,6 +6,7 @@ runs in this process: what ends the task ends all of it.
 
 import os
 import secrets
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,8 @@ class VllmEngine(LanguageEngine):
         try:
             self._engine = _start(folder, weights)
         except Exception as error:
-            cleanup_dist_env_and_memory()
+            with suppress(Exception):
+                cleanup_dist_env_and_memory()
             raise InputError(f"vLLM cannot load the model {folder.name} ({type(error).__name__}: {error})") from error
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         context = getattr(config.get_text_config(), "max_position_embeddings", None) or tokenizer.model_max_length
