@@ -49,12 +49,7 @@ class ModelFolder:
 
 def inspect(path: Path, allow_remote_code: bool = False) -> ModelFolder:
     """What a folder says of its model; BadModel if it has pickles, lacks a file, or has one that cannot be read."""
-    if not path.is_dir():
-        raise BadModel(f"{path}: there is no such folder; give the one that has the model's config.json")
-    _refuse_pickles(path)
-    config = read_json(path, "config.json", "every Hugging Face model has one")
-    tokenizer = read_json(path, "tokenizer_config.json", "the tokenizer's save_pretrained writes it")
-    read_json(path, "tokenizer.json", "the save_pretrained of a fast tokenizer writes it")
+    config, tokenizer = _settings(path)
     remote_code = any("auto_map" in settings for settings in (config, tokenizer))
     if remote_code and not allow_remote_code:
         reason = "the model brings code of its own (auto_map), which is not run unless it is allowed"
@@ -87,16 +82,22 @@ def inspect_adapter(path: Path) -> None:
 
 def inspect_encoder(path: Path) -> None:
     """BadModel unless the folder holds a Hugging Face encoder of text in safetensors, with no code of its own."""
+    config, tokenizer = _settings(path)
+    if any("auto_map" in settings for settings in (config, tokenizer)):
+        raise BadModel(f"{path / 'config.json'}: the model brings code of its own (auto_map), which is not run")
+    for file in _weights(path):
+        _parameters(file)
+
+
+def _settings(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a model and of its tokenizer, in a folder that has no pickles, and a fast tokenizer."""
     if not path.is_dir():
         raise BadModel(f"{path}: there is no such folder; give the one that has the model's config.json")
     _refuse_pickles(path)
     config = read_json(path, "config.json", "every Hugging Face model has one")
     tokenizer = read_json(path, "tokenizer_config.json", "the tokenizer's save_pretrained writes it")
     read_json(path, "tokenizer.json", "the save_pretrained of a fast tokenizer writes it")
-    if any("auto_map" in settings for settings in (config, tokenizer)):
-        raise BadModel(f"{path / 'config.json'}: the model brings code of its own (auto_map), which is not run")
-    for file in _weights(path):
-        _parameters(file)
+    return config, tokenizer
 
 
 def _refuse_pickles(path: Path) -> None:
