@@ -44,6 +44,16 @@ def test_the_secret_of_links_is_kept_with_the_data(tmp_path: Path) -> None:
     assert urls[0] != urls[2]
 
 
+def test_tasks_are_told_what_generates(tmp_path: Path) -> None:
+    from modelyard.app import Application
+    from modelyard.settings import Settings
+
+    application = Application(Settings(tmp_path / "data", language_engine="vllm"))
+    assert application.on_demand._spec("base").parameters == {"base": "base", "engine": "vllm"}
+    assert application.bedrock.engine == "vllm"
+    application.close()
+
+
 def test_the_generated_pages_are_up_to_date() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", "import generate; print(generate.operations(), end='')"],

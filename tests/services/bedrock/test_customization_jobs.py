@@ -130,7 +130,7 @@ class TestCreate:
         assert job["customizationConfig"] == request["customizationConfig"]
         parameters = stages(server)[1].spec.parameters
         assert parameters["teacher"] == server.application.base_models.get("meta.teacher-v1").path
-        assert parameters["max_response_tokens"] == 99
+        assert (parameters["max_response_tokens"], parameters["engine"]) == (99, "auto")
 
 
 class TestTheBaseModel:
