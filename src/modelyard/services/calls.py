@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from modelyard.jobs import listing
-from modelyard.jobs.listing import Page
-from modelyard.jobs.model import Owner
+from modelyard.jobs.listing import Page, Search, filled
+from modelyard.jobs.model import Job, Owner, Resource
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
 Item = TypeVar("Item")
+Row = TypeVar("Row", Job, Resource)
 
 
 def owner(call: Call) -> Owner:
@@ -39,3 +40,11 @@ def next_token(position: int | None) -> str | None:
 def listed(name: str, page: Page[Item], told: Callable[[Item], Any]) -> dict[str, Any]:
     """A page of a list as it is answered: under `name` what is `told` of each item."""
     return {name: [told(item) for item in page.items], "nextToken": next_token(page.following)}
+
+
+def sifted(
+    name: str, fetch: Callable[[Search], Page[Row]], looked: Search, told: Callable[[Row], Any]
+) -> dict[str, Any]:
+    """As `listed`; where None is told of a row it is left out, and others take its place."""
+    page = filled(fetch, looked, told, lambda row: row.key)
+    return {name: page.items, "nextToken": next_token(page.following)}

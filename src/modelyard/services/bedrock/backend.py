@@ -21,7 +21,7 @@ from modelyard.services.calls import owner, read_position
 from modelyard.storage.base import Kind, Storage
 from modelyard.storage.buckets import AccessDenied, Buckets
 from modelyard.storage.folders import Folders
-from modelyard.storage.names import ObjectError, parts
+from modelyard.storage.names import ObjectError, parts, prefixes
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
@@ -130,8 +130,7 @@ class Backend:
             if await self.storage.kind(f"s3://{bucket}") is None:
                 await self.buckets.own(bucket, call.account)
             self.buckets.check(bucket, call.account)
-            above = _above(bucket, key)
-            taken = [one for one in above if await self.storage.kind(one) is Kind.FILE]
+            taken = [above for above in prefixes(uri) if await self.storage.kind(above) is Kind.FILE]
         except (AccessDenied, ObjectError) as error:
             raise Fault("ValidationException", f"Amazon S3 perms missing (PutObject): {start}: {error}") from None
         if taken:
@@ -160,9 +159,11 @@ def message(text: str | None) -> str | None:
 
 
 def tag_values(tags: Iterable[Mapping[str, str]] | None, member: str = "tags") -> dict[str, str]:
-    """Tags by key; a Fault if a key occurs twice."""
+    """Tags by key; a Fault for a key that occurs twice, or that AWS keeps for itself."""
     found: dict[str, str] = {}
     for tag in tags or ():
+        if tag["key"].lower().startswith("aws:"):
+            raise Fault("ValidationException", f"{member}: the key {tag['key']!r} begins with aws:, which is AWS's own")
         if tag["key"] in found:
             raise Fault("ValidationException", f"{member}: the key {tag['key']!r} occurs twice")
         found[tag["key"]] = tag["value"]
@@ -216,9 +217,3 @@ def _place(member: str, uri: str) -> tuple[str, str]:
     except ObjectError as error:
         raise Fault("ValidationException", f"{member}: {error}") from None
     return bucket, "/".join(keys)
-
-
-def _above(bucket: str, key: str) -> Sequence[str]:
-    """The URIs of a key and of all prefixes above it."""
-    names = key.split("/") if key else []
-    return ["/".join([f"s3://{bucket}", *names[: n + 1]]) for n in range(len(names))]

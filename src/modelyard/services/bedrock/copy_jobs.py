@@ -10,14 +10,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from modelyard.jobs import resources, tags
-from modelyard.jobs.listing import Page, Search
 from modelyard.jobs.model import RESERVED, Job, NotFound, Resource, Status
 from modelyard.services.bedrock import arns
 from modelyard.services.bedrock.backend import Backend, key_arn, message, not_found, search, tag_list, tag_values
 from modelyard.services.bedrock.custom_models import copying
 from modelyard.services.bedrock.requests import STATUS_WORDS, STATUSES, created, facts, replayed, reserve
 from modelyard.services.bedrock.weights import ACTIVE, CUSTOM_MODEL, place
-from modelyard.services.calls import listed, moment, owner
+from modelyard.services.calls import moment, owner, sifted
 from modelyard.storage.names import join
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
@@ -47,23 +46,12 @@ class CopyJobs:
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of jobs."""
         looked = search(request, statuses=STATUSES.get(request.get("statusEquals", ""), ()))
-        page = self._page(call, replace(looked, contains=None), request)
-        return listed("modelCopyJobSummaries", page, _describe)
-
-    def _page(self, call: Call, looked: Search, request: Mapping[str, Any]) -> Page[Job]:
-        """A page of the jobs that match what only their documents tell."""
-        items: list[Job] = []
-        while True:
-            page = self._backend.store.page(owner(call), KIND, looked)
-            for job in page.items:
-                if _matches(job, request):
-                    items.append(job)
-                    if len(items) == looked.limit:
-                        more = job is not page.items[-1] or page.following is not None
-                        return Page(items, job.key if more else None)
-            if page.following is None:
-                return Page(items, None)
-            looked = replace(looked, position=page.following)
+        return sifted(
+            "modelCopyJobSummaries",
+            lambda looked: self._backend.store.page(owner(call), KIND, looked),
+            replace(looked, contains=None),
+            lambda job: _describe(job) if _matches(job, request) else None,
+        )
 
     async def _create(self, call: Call, request: Mapping[str, Any]) -> Job:
         source = self._source(call, request["sourceModelArn"])
@@ -108,6 +96,7 @@ class CopyJobs:
 
 
 def _matches(job: Job, request: Mapping[str, Any]) -> bool:
+    """Whether a job is as a request asks, where only its document tells."""
     return (
         request.get("targetModelNameContains", "") in job.request["targetModelName"]
         and request.get("sourceModelArnEquals", job.request["sourceModelArn"]) == job.request["sourceModelArn"]

@@ -11,13 +11,12 @@ from typing import Any
 
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs import tags
-from modelyard.jobs.listing import Page, Search
 from modelyard.jobs.model import AlreadyExists, Job, NotFound, Stage, StageRecord, Status
 from modelyard.jobs.on_demand import ServedModel
 from modelyard.jobs.store import now
 from modelyard.services.bedrock import arns
 from modelyard.services.bedrock.backend import Backend, message, not_found, search, tag_values
-from modelyard.services.calls import listed, moment, owner
+from modelyard.services.calls import moment, owner, sifted
 from modelyard.storage.names import join
 from modelyard.wire.endpoint import Call, quick
 from modelyard.wire.errors import Fault
@@ -94,11 +93,15 @@ class InvocationJobs:
 
     @quick
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
-        """Jobs by page."""
+        """Jobs by page. The status that is asked for is finer than what is kept."""
         wanted: str | None = request.get("statusEquals")
         looked = search(request, after="submitTimeAfter", before="submitTimeBefore")
-        page = self._page(call, replace(looked, statuses=_STATUSES.get(wanted or "", ())), wanted)
-        return listed("invocationJobSummaries", page, self._describe)
+        return sifted(
+            "invocationJobSummaries",
+            lambda looked: self._backend.store.page(owner(call), KIND, looked),
+            replace(looked, statuses=_STATUSES.get(wanted or "", ())),
+            lambda job: self._describe(job) if wanted in (None, _status(job)) else None,
+        )
 
     async def stop(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Stops a job; what it has answered so far appears at its output location."""
@@ -135,21 +138,6 @@ class InvocationJobs:
         except NotFound:
             pass
         raise not_found(call, KIND, identifier)
-
-    def _page(self, call: Call, looked: Search, wanted: str | None) -> Page[Job]:
-        """A page of the jobs with the wanted status, which is finer than what is kept."""
-        items: list[Job] = []
-        while True:
-            page = self._backend.store.page(owner(call), KIND, looked)
-            for job in page.items:
-                if wanted in (None, _status(job)):
-                    items.append(job)
-                    if len(items) == looked.limit:
-                        more = job is not page.items[-1] or page.following is not None
-                        return Page(items, job.key if more else None)
-            if page.following is None:
-                return Page(items, None)
-            looked = replace(looked, position=page.following)
 
     async def _plan(self, call: Call, id: str, request: Mapping[str, Any]) -> Sequence[Stage]:
         """The validation, and the inference, which publishes the answers."""

@@ -127,7 +127,8 @@ def _refused(reply: Mapping[str, Any], model: ServedModel) -> Fault:
     """What a serving task's error is to the client."""
     status, message = reply["status"], reply["message"]
     if reply.get("reason") == "context":
-        return Fault("ValidationException", f"Input is too long for requested model. {message}")
+        sentence = message[:1].upper() + message[1:]
+        return Fault("ValidationException", f"Input is too long for requested model. {sentence}")
     if reply.get("reason") == "template":
         return no_conversation(message)
     if status in (429, 503):

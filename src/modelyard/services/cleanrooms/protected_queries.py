@@ -15,9 +15,9 @@ from modelyard.collaborations.budgets import BudgetSpent
 from modelyard.collaborations.model import Membership
 from modelyard.collaborations.queries import Judged
 from modelyard.jobs import resources, store
-from modelyard.jobs.listing import Search, filled
+from modelyard.jobs.listing import Search
 from modelyard.jobs.model import Job, Resource, Status
-from modelyard.services.calls import moment, next_token, owner
+from modelyard.services.calls import moment, owner, sifted
 from modelyard.services.cleanrooms.backend import Backend, conflict, denied, invalid, search
 from modelyard.services.cleanrooms.configured_tables import ACTIVE
 from modelyard.services.cleanrooms.results import Delivery, Results, plan
@@ -73,13 +73,12 @@ class ProtectedQueries:
             summary = self._summary(found, membership)
             return summary if wanted in (None, summary["status"]) else None
 
-        page = filled(
+        return sifted(
+            "protectedQueries",
             lambda looked: self._backend.resources.page(owner(call), KIND, looked),
             search(request, base=membership.arn),
             told,
-            lambda found: found.key,
         )
-        return {"protectedQueries": page.items, "nextToken": next_token(page.following)}
 
     async def update(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Cancels a query; a Fault if it has ended."""

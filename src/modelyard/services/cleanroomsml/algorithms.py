@@ -13,7 +13,7 @@ from modelyard.jobs import resources
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import NotFound, Owner, Resource
 from modelyard.jobs.store import now
-from modelyard.services.calls import moment, owner
+from modelyard.services.calls import moment, owner, sifted
 from modelyard.services.cleanroomsml.backend import (
     ACTIVE,
     ALGORITHM,
@@ -22,7 +22,6 @@ from modelyard.services.cleanroomsml.backend import (
     check_tags,
     conflict,
     invalid,
-    listed,
     not_found,
     present,
     require_own_role,
@@ -67,7 +66,7 @@ class Algorithms:
     def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """A page of the caller's algorithms."""
         backend, whose = self._backend, owner(call)
-        return listed(
+        return sifted(
             "configuredModelAlgorithms",
             lambda looked: backend.resources.page(whose, ALGORITHM, looked),
             search(request),

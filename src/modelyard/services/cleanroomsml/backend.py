@@ -11,9 +11,9 @@ from modelyard.collaborations import arns
 from modelyard.collaborations.core import Core
 from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.jobs.images import Image, Images
-from modelyard.jobs.listing import Page, Search, filled
+from modelyard.jobs.listing import Search
 from modelyard.jobs.model import NotFound, Resource
-from modelyard.services.calls import next_token, owner, read_position
+from modelyard.services.calls import owner, read_position, sifted
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
@@ -74,8 +74,8 @@ class Backend(Core):
     def list_own(
         self, name: str, membership: Membership, kind: str, request: Mapping[str, Any], told: Callable[[Resource], Any]
     ) -> dict[str, Any]:
-        """A page of what lies in a membership, as `listed` answers it."""
-        return listed(
+        """A page of what lies in a membership, as `sifted` answers it."""
+        return sifted(
             name,
             lambda looked: self.resources.page(membership.owner, kind, looked),
             search(request, base=membership.arn),
@@ -96,7 +96,7 @@ class Backend(Core):
             said = told(found)
             return None if said is None else {**said, "creatorAccountId": found.owner.account}
 
-        return listed(
+        return sifted(
             name,
             lambda looked: self.resources.page_under(collaboration.region, kind, looked),
             search(request, root=collaboration.arn),
@@ -169,11 +169,3 @@ def search(request: Mapping[str, Any], **looked: Any) -> Search:
     """The search that a List request describes, newest first; a Fault for a token that we did not give."""
     limit, position = request.get("maxResults", DEFAULT_PAGE), read_position(request, invalid)
     return Search(limit=limit, position=position, **looked)
-
-
-def listed(
-    name: str, fetch: Callable[[Search], Page[Resource]], looked: Search, told: Callable[[Resource], Any]
-) -> dict[str, Any]:
-    """A page of a List operation, under `name`: what is `told` of each resource; None leaves it out."""
-    page = filled(fetch, looked, told, lambda found: found.key)
-    return {name: page.items, "nextToken": next_token(page.following)}

@@ -11,9 +11,9 @@ from modelyard.collaborations.model import Membership
 from modelyard.engines.base import TaskSpec
 from modelyard.jobs import resources
 from modelyard.jobs.model import Keep, Resource, Stage
-from modelyard.services.calls import moment
+from modelyard.services.calls import moment, sifted
 from modelyard.services.cleanroomsml import associations, trained_models, uses
-from modelyard.services.cleanroomsml.backend import EXPORT, Backend, denied, listed, present, require_ability, search
+from modelyard.services.cleanroomsml.backend import EXPORT, Backend, denied, present, require_ability, search
 from modelyard.services.cleanroomsml.delivery import deliver, place, receiver
 from modelyard.services.cleanroomsml.records import (
     KEPT,
@@ -62,7 +62,7 @@ class ExportJobs:
             found = record(backend, resource)
             return _described(found, call.account) if named in (None, found.facts["version"]) else None
 
-        return listed(
+        return sifted(
             "collaborationTrainedModelExportJobs",
             lambda looked: backend.resources.page_under(collaboration.region, EXPORT, looked),
             search(request, base=_within(collaboration.arn, request["trainedModelArn"])),

@@ -14,7 +14,7 @@ from modelyard.collaborations.model import Collaboration, Membership
 from modelyard.jobs import resources
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import NotFound, Resource
-from modelyard.services.calls import moment
+from modelyard.services.calls import moment, sifted
 from modelyard.services.cleanroomsml import associations, channels, uses
 from modelyard.services.cleanroomsml.backend import (
     ACTIVE,
@@ -22,7 +22,6 @@ from modelyard.services.cleanroomsml.backend import (
     VERSION,
     Backend,
     invalid,
-    listed,
     not_found,
     present,
     require_ability,
@@ -127,7 +126,7 @@ class TrainedModels:
             found = record(backend, resource, MODEL)
             return _summary(found) if wanted in (None, found.status) else None
 
-        return listed(
+        return sifted(
             "trainedModels",
             lambda looked: backend.resources.page(membership.owner, VERSION, looked),
             search(request, base=model.document["arn"]),

@@ -1,6 +1,7 @@
 """What the resources of Neptune ML work on, and the checks that they share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from modelyard.jobs.store import Store
 from modelyard.jobs.text_models import TextModels
 from modelyard.storage.base import Kind, Storage
 from modelyard.storage.buckets import Buckets
+from modelyard.storage.names import ObjectError, prefixes
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
@@ -52,17 +54,32 @@ class Backend:
 
     async def readable(self, call: Call, member: str, uri: str) -> None:
         """Faults unless the folder at `uri` exists and the caller may read it."""
-        self.buckets.check(self.storage.bucket(uri), call.account)
-        if (kind := await self.storage.kind(uri)) is not Kind.FOLDER:
+        with _about(member):
+            self.buckets.check(self.storage.bucket(uri), call.account)
+            kind = await self.storage.kind(uri)
+        if kind is not Kind.FOLDER:
             found = f"{kind}, not a folder" if kind else "no such folder"
             raise Fault("InvalidParameterException", f"{member}: {uri}: {found}")
 
-    async def writable(self, call: Call, uri: str) -> None:
-        """Faults unless the caller may write to `uri`. A bucket that is not there will be made, and is the caller's."""
-        bucket = self.storage.bucket(uri)
-        if await self.storage.kind(uri) is None and await self.storage.kind(f"s3://{bucket}") is None:
-            await self.buckets.own(bucket, call.account)
-        self.buckets.check(bucket, call.account)
+    async def writable(self, call: Call, member: str, uri: str) -> None:
+        """Faults unless the caller may write below `uri`. A bucket that is not there will be made, and is theirs."""
+        with _about(member):
+            bucket = self.storage.bucket(uri)
+            if await self.storage.kind(uri) is None and await self.storage.kind(f"s3://{bucket}") is None:
+                await self.buckets.own(bucket, call.account)
+            self.buckets.check(bucket, call.account)
+            for above in prefixes(uri):
+                if await self.storage.kind(above) is Kind.FILE:
+                    raise ObjectError(f"{above} is an object, and cannot be a folder too")
+
+
+@contextmanager
+def _about(member: str) -> Iterator[None]:
+    """Names the member of the request whose URI is refused."""
+    try:
+        yield
+    except ObjectError as error:
+        raise Fault("InvalidParameterException", f"{member}: {error}") from None
 
 
 def check_id(id: str) -> str:

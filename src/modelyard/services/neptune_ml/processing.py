@@ -34,7 +34,7 @@ class DataProcessing:
     async def plan(self, call: Call, id: str, request: Mapping[str, Any]) -> Sequence[Stage]:
         """One stage, which publishes the processed graph."""
         text_models = await self._check(call, request)
-        await self._backend.writable(call, request["processedDataS3Location"])
+        await self._backend.writable(call, "processedDataS3Location", request["processedDataS3Location"])
         inputs = {"export": request["inputDataS3Location"]}
         if previous := request.get("previousDataProcessingJobId"):
             parent = self._backend.completed(owner(call), KIND, "previousDataProcessingJobId", previous)

@@ -38,7 +38,9 @@ class ModelTraining:
         scripts = await custom.training_source(self._backend, call, request)
         location = request["trainModelS3Location"]
         parent = self._backend.completed(owner(call), PROCESSING, "dataProcessingJobId", request["dataProcessingJobId"])
-        await self._backend.writable(call, location)
+        if not scripts:
+            _check_split(parent)
+        await self._backend.writable(call, "trainModelS3Location", location)
         graph = processed_graph(parent)
         now = stamp()
         search, transform = run_name(id, "hpo", now), run_name(id, "modeltransform", now)
@@ -135,3 +137,13 @@ def _check(request: Mapping[str, Any]) -> None:
     check_positive(request, "maxHPONumberOfTrainingJobs", "maxHPOParallelTrainingJobs")
     if (name := request.get("modelName") or MODELS[0]) not in (*MODELS, custom.MODEL):
         raise Fault("InvalidParameterException", f"modelName: {name!r} is none of {', '.join(MODELS)}, {custom.MODEL}")
+
+
+def _check_split(processing: Job) -> None:
+    """Faults if nothing is left to choose the best model by; custom models measure in their own way."""
+    parts = processing.stages[0].result.get("split", {})
+    for part, count in parts.items():
+        if part != "test" and not count:
+            reason = f"the job {processing.id!r} has nothing to learn from in the split {part!r}"
+            way = "give split_rate a larger part for it, as in [0.8, 0.1, 0.1], or name a file, and process again"
+            raise Fault("PreconditionsFailedException", f"dataProcessingJobId: {reason}; {way}")

@@ -41,7 +41,7 @@ class ModelTransform:
             reason = f"{custom.TRANSFORM_MEMBER}: the training job {training.id!r} trained no custom model"
             raise Fault("InvalidParameterException", reason)
         location = request["modelTransformOutputS3Location"]
-        await self._backend.writable(call, location)
+        await self._backend.writable(call, "modelTransformOutputS3Location", location)
         run, model = run_name(id, "modeltransform", stamp()), trained_model(training)
         if custom.is_custom(training):
             spec = custom.transform_spec(self._backend, graph, model, scripts)
