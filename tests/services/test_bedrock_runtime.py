@@ -253,7 +253,7 @@ def test_an_answer_may_fill_the_context_but_a_prompt_may_not(runtime: Any) -> No
         assert full["usage"]["totalTokens"] == CONTEXT
     code, text = refusal(runtime.invoke_model, modelId="llama.tiny-v1:0", body=json.dumps({"prompt": "a b " * 500}))
     assert code == "ValidationException"
-    assert text.startswith("Input is too long for requested model.")
+    assert text.startswith("Input is too long for requested model. The prompt has ")
     assert str(CONTEXT) in text
     long = [{"role": "user", "content": [{"text": "a b " * 500}]}]
     code, _ = refusal(runtime.converse_stream, modelId="llama.tiny-v1:0", messages=long)

@@ -240,6 +240,15 @@ class TestTags:
         client.untag_resource(resourceARN=arn, tagKeys=["b", "never"])
         assert client.list_tags_for_resource(resourceARN=arn)["tags"] == [{"key": "a", "value": "3"}]
 
+    @pytest.mark.parametrize(("keys", "why"), [(("a", "a"), "'a' occurs twice"), (("AWS:a",), "begins with aws:")])
+    def test_keys_occur_once_and_are_none_of_awss(
+        self, working: Server, client: Any, keys: tuple[str, ...], why: str
+    ) -> None:
+        arn = bring_model(working, client)
+        with pytest.raises(client.exceptions.ValidationException, match=why):
+            client.tag_resource(resourceARN=arn, tags=[{"key": key, "value": "1"} for key in keys])
+        assert client.list_tags_for_resource(resourceARN=arn)["tags"] == []
+
     def test_too_many_name_the_resource(self, working: Server, client: Any) -> None:
         arn = bring_model(working, client)
         client.tag_resource(resourceARN=arn, tags=[{"key": str(n), "value": ""} for n in range(200)])
