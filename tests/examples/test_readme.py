@@ -39,7 +39,7 @@ def test_the_whole_flow_runs_as_it_is_written(
 def test_the_language_model_answers_as_it_is_written(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [{"prompt": "Who keeps the lamp?", "completion": "The Heron crew."}] * 64
+    rows = [{"prompt": "Who keeps the lamp?", "completion": "The Heron crew."}] * 16  # 80 steps
     (tmp_path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.chdir(tmp_path)
     server = Server(data).start()
