@@ -143,7 +143,8 @@ class TestDataProcessing:
             ({"inputDataS3Location": "/etc"}, "s3://bucket/key"),
             ({"inputDataS3Location": "s3://bucket/../../etc"}, "cannot be part of a key"),
             ({"inputDataS3Location": "s3://b/x"}, "no bucket name"),
-            ({"processedDataS3Location": "http://bucket/out"}, "s3://bucket/key"),
+            ({"processedDataS3Location": "http://bucket/out"}, "processedDataS3Location: 'http:"),
+            ({"processedDataS3Location": f"{IN}/nodes/person.csv/x"}, "is an object, and cannot be a folder too"),
             ({"modelType": "best"}, "heterogeneous"),
             ({"processingTimeOutInSeconds": 0}, "below 1"),
             ({"id": "x" * 256}, "255"),
@@ -225,6 +226,7 @@ class TestModelTraining:
             ({"dataProcessingJobId": "never"}, "MLResourceNotFoundException"),
             ({"previousModelTrainingJobId": "never"}, "MLResourceNotFoundException"),
             ({"trainModelS3Location": "nowhere"}, "InvalidParameterException"),
+            ({"trainModelS3Location": f"{IN}/training-data-configuration.json/models"}, "InvalidParameterException"),
             ({"maxHPONumberOfTrainingJobs": 0}, "InvalidParameterException"),
             ({"maxHPOParallelTrainingJobs": -1}, "InvalidParameterException"),
             ({"customModelTrainingParameters": {"sourceS3DirectoryPath": IN}}, "InvalidParameterException"),
@@ -236,6 +238,18 @@ class TestModelTraining:
                 **{"dataProcessingJobId": processed, "trainModelS3Location": OUT, **change}
             )
         assert code_of(error)[0] == code
+
+    def test_refuses_a_graph_without_validation_at_once(self, server: Server, neptune: Any) -> None:
+        export = objects(server, "s3://bucket/whole")
+        write_communities(export)
+        configuration = export / "training-data-configuration.json"
+        configuration.write_text(configuration.read_text().replace("[0.6, 0.2, 0.2]", "[1.0, 0.0, 0.0]"))
+        neptune.start_ml_data_processing_job(
+            id="whole", inputDataS3Location="s3://bucket/whole", processedDataS3Location=OUT
+        )
+        assert wait(neptune.get_ml_data_processing_job, "whole")["status"] == "Completed"
+        with pytest.raises(neptune.exceptions.PreconditionsFailedException, match="split 'valid'; give split_rate"):
+            neptune.start_ml_model_training_job(dataProcessingJobId="whole", trainModelS3Location=OUT)
 
     @pytest.mark.parametrize("name", ["oracle", "kge"])
     def test_takes_members_that_only_plain_clients_send(

@@ -29,6 +29,12 @@ def join(uri: str, *names: str) -> str:
     return "/".join([uri.rstrip("/"), *names])
 
 
+def prefixes(uri: str) -> list[str]:
+    """A URI and those of all folders above it in its bucket, the uppermost first; ObjectError as in `parts`."""
+    bucket, names = parts(uri)
+    return [join(f"s3://{bucket}", *names[: n + 1]) for n in range(len(names))]
+
+
 def parts(uri: str) -> tuple[str, list[str]]:
     """The bucket of a URI, and the names of folders and file that its key is made of.
 
