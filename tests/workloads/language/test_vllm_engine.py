@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, Qwen2Conf
 
 from modelyard.model_folder import REMOTE_CODE
 from modelyard.runner.context import InputError
+from modelyard.runner.serving import RequestError
 from modelyard.workloads.language.engine import LanguageEngine
 from modelyard.workloads.language.engine_choice import load_engine
 from modelyard.workloads.language.generation import Generation, Piece
@@ -160,6 +161,18 @@ def test_an_answer_ends_where_the_context_does(engine: LanguageEngine, ours: Lan
     answers = outputs(engine, requests)
     assert [reason for _, reason in answers] == ["context", "context", "max_tokens"]
     assert answers == outputs(ours, requests)
+
+
+def test_a_context_that_memory_does_not_hold_is_shortened(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelyard.workloads.language import vllm_engine
+
+    weights = (base / "model.safetensors").stat().st_size
+    monkeypatch.setattr(vllm_engine, "free_bytes", lambda device: weights + 1_400_000)
+    engine = load_engine(base, 1, "vllm")
+    assert 0 < engine.context < CONTEXT
+    assert outputs(engine, [Request("x" * (engine.context - 2))])[0][1] == "context"
+    with pytest.raises(RequestError, match=f"the model's context of {engine.context} tokens"):
+        engine.prepare(Request("x" * engine.context))
 
 
 @pytest.mark.parametrize(
