@@ -135,7 +135,7 @@ class TestNodes:
         [
             (b"\xff", "the body is no JSON"),
             (b"[" * 100_000, "the body is no JSON"),
-            (b"[]", "the body is a JSON list"),
+            (b"null", 'the body is null, not an object with "data"'),
             ({}, "data.nodes is missing"),
             ({"data": []}, r"data is \[\]; it must be an object"),
             ({"data": {"nodes": {}}}, "data.nodes is missing"),
@@ -233,6 +233,7 @@ class TestLinks:
         [
             (_edges("predict_tail", "bob"), "edgeType is missing; this endpoint predicts 'knows', 'likes'"),
             (_edges("predict_tail", "bob", edgeType="hates"), "no edgeType 'hates'; this endpoint predicts"),
+            (_edges("", {"headNodeId": "ann", "tailNodeId": "bob"}, edgeType="knows"), "item 0 names both ends; mode"),
             (_edges("predict_head", "alien", edgeType="likes"), "headNodeType is missing; edgeType 'likes' leads to"),
             (
                 _edges("predict_tail", "bob", edgeType="likes", tailNodeType="person"),

@@ -85,7 +85,7 @@ def _document(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RequestError(f"the body is no JSON: {error}") from None
     if not isinstance(document, dict):
-        raise RequestError(f'the body is a JSON {type(document).__name__}, not an object with "data"')
+        raise RequestError(f'the body is {_shown(document)}, not an object with "data"')
     if document.get("version") not in (None, "", "v1", "gs-realtime-v0.1"):
         raise RequestError(f"version is {_shown(document['version'])}; this endpoint knows 'v1'")
     return document
@@ -119,6 +119,9 @@ def _mode(parameters: Mapping[str, Any], task: str, items: list[Any]) -> Mode | 
     allowed = ("predict_tail", "predict_head", "embed_knn") if task == "link_predict" else ("embed_knn",)
     if mode is None and task == "link_predict":
         heads = all(isinstance(item, dict) and item.get("headNodeId") is None for item in items) and items
+        for number, item in enumerate(items):
+            if isinstance(item, dict) and None not in (item.get("headNodeId"), item.get("tailNodeId")):
+                raise RequestError(f"item {number} names both ends; say mode predict_tail or predict_head")
         return "predict_head" if heads and items[0].get("tailNodeId") is not None else "predict_tail"
     if mode is not None and mode not in allowed:
         raise RequestError(f"mode is {mode!r}; for a {task} model it can be {' or '.join(allowed)}")
