@@ -13,7 +13,7 @@ from modelyard.services.cleanrooms.memberships import Memberships
 from modelyard.services.cleanrooms.protected_queries import ProtectedQueries
 from modelyard.services.cleanrooms.schemas import Schemas
 from modelyard.services.cleanrooms.table_associations import TableAssociations
-from modelyard.services.cleanrooms.tagging import Tagging
+from modelyard.services.cleanrooms.tagging import tagging
 from modelyard.services.cleanrooms.templates import Templates
 from modelyard.storage.buckets import AccessDenied
 from modelyard.storage.names import ObjectError
@@ -26,7 +26,7 @@ TAGGED = ("CleanroomsArn",)
 
 def cleanrooms(backend: Backend) -> Service:
     """The service, ready to answer."""
-    collaborations, memberships, tagging = Collaborations(backend), Memberships(backend), Tagging(backend)
+    collaborations, memberships, tags = Collaborations(backend), Memberships(backend), tagging(backend)
     configured_tables, analysis_rules = ConfiguredTables(backend), AnalysisRules(backend)
     associations, association_rules = TableAssociations(backend), AssociationRules(backend)
     templates, schemas = Templates(backend), Schemas(backend)
@@ -88,9 +88,9 @@ def cleanrooms(backend: Backend) -> Service:
         "get_protected_query": queries.get,
         "list_protected_queries": queries.list,
         "update_protected_query": queries.update,
-        "tag_resource": tagging.tag,
-        "untag_resource": tagging.untag,
-        "list_tags_for_resource": tagging.list,
+        "tag_resource": tags.tag,
+        "untag_resource": tags.untag,
+        "list_tags_for_resource": tags.list,
     }
     return Service("cleanrooms", handlers, faults=_fault, any_text=TAGGED)
 

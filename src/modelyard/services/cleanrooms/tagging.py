@@ -4,7 +4,7 @@ https://docs.aws.amazon.com/clean-rooms/latest/apireference/API_TagResource.html
 """
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 from modelyard.collaborations import arns, budgets
 from modelyard.collaborations.model import COLLABORATION, COLLABORATION_DELETED, MEMBERSHIP
@@ -13,7 +13,8 @@ from modelyard.collaborations.tables import ASSOCIATION, CONFIGURED_TABLE
 from modelyard.jobs.model import NotFound, Owner
 from modelyard.services.calls import owner
 from modelyard.services.cleanrooms.backend import Backend, not_found, tags_of
-from modelyard.wire.endpoint import Call, quick
+from modelyard.services.tagging import Tagging
+from modelyard.wire.endpoint import Call
 
 KINDS: Mapping[str, str] = {
     "collaboration": COLLABORATION,
@@ -28,37 +29,21 @@ TYPES = {"collaboration": "COLLABORATION", "configuredtable": "CONFIGURED_TABLE"
 """How ResourceNotFoundException calls them; what is not named here lies in a membership."""
 
 
-class Tagging:
-    """The operations on tags, for the owner of what has them."""
+def tagging(backend: Backend) -> Tagging:
+    """The operations on tags of this service's."""
+    return Tagging(backend.tags, partial(_taggable, backend), tags_of)
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
 
-    async def tag(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
-        """Adds tags, and gives those that are there new values."""
-        await self._backend.tags.put(self._taggable(call, request["resourceArn"]), tags_of(request))
-        return {}
-
-    async def untag(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
-        """Takes tags off."""
-        await self._backend.tags.remove(self._taggable(call, request["resourceArn"]), request["tagKeys"])
-        return {}
-
-    @quick
-    def list(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
-        """The tags of something, by key."""
-        return {"tags": self._backend.tags.of(self._taggable(call, request["resourceArn"]))}
-
-    def _taggable(self, call: Call, text: str) -> str:
-        """The ARN of something that is there, and is the caller's; else a Fault."""
-        arn = arns.parse(text)
-        if arn is not None and arn.service == arns.CLEANROOMS and arn.owner == owner(call) and arn.resource in KINDS:
-            where = Owner("", call.region) if arn.resource == "collaboration" else arn.owner
-            try:
-                found = self._backend.resources.get(where, KINDS[arn.resource], arn.id)
-                if found.document["arn"] == text and found.status != COLLABORATION_DELETED:
-                    return text
-            except NotFound:
-                pass
-        type = TYPES.get(arn.resource, "MEMBERSHIP") if arn else "MEMBERSHIP"
-        raise not_found(call, type, "resource that can have tags,", text)
+def _taggable(backend: Backend, call: Call, text: str) -> str:
+    """The ARN of something that is there, and is the caller's; else a Fault."""
+    arn = arns.parse(text)
+    if arn is not None and arn.service == arns.CLEANROOMS and arn.owner == owner(call) and arn.resource in KINDS:
+        where = Owner("", call.region) if arn.resource == "collaboration" else arn.owner
+        try:
+            found = backend.resources.get(where, KINDS[arn.resource], arn.id)
+            if found.document["arn"] == text and found.status != COLLABORATION_DELETED:
+                return text
+        except NotFound:
+            pass
+    type = TYPES.get(arn.resource, "MEMBERSHIP") if arn else "MEMBERSHIP"
+    raise not_found(call, type, "resource that can have tags,", text)

@@ -19,13 +19,13 @@ from modelyard.services.cleanroomsml.backend import (
     ALGORITHM,
     ASSOCIATION,
     Backend,
-    check_tags,
     conflict,
     invalid,
     not_found,
     present,
     require_own_role,
     search,
+    tags_of,
 )
 from modelyard.services.cleanroomsml.records import REPEAT_MS
 from modelyard.wire.endpoint import Call, quick
@@ -40,7 +40,7 @@ class Algorithms:
     async def create(self, call: Call, request: dict[str, Any]) -> dict[str, Any]:
         """Keeps an algorithm. The images need not be here before a job wants them."""
         require_own_role(call, request["roleArn"])
-        check_tags(request)
+        tagged = tags_of(request)
         for container in ("trainingContainerConfig", "inferenceContainerConfig"):
             if container in request:
                 _check_image(request[container]["imageUri"], f"{container}.imageUri")
@@ -51,7 +51,7 @@ class Algorithms:
             arn = arns.configured_model_algorithm(owner(call), id)
             document = {"arn": arn, "request": request}
             new = resources.new(owner(call), ALGORITHM, id, None, ACTIVE, document)
-            await self._backend.resources.create(new, tagged=request.get("tags"))
+            await self._backend.resources.create(new, tagged=tagged)
         return {"configuredModelAlgorithmArn": arn}
 
     @quick

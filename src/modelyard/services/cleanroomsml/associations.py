@@ -19,11 +19,11 @@ from modelyard.services.cleanroomsml.backend import (
     ACTIVE,
     ASSOCIATION,
     Backend,
-    check_tags,
     conflict,
     denied,
     invalid,
     present,
+    tags_of,
 )
 from modelyard.services.cleanroomsml.records import Record, in_use
 from modelyard.wire.endpoint import Call, quick
@@ -41,7 +41,7 @@ class Associations:
         """Brings an algorithm of the caller's into the collaboration."""
         membership = self._backend.member(call, request)
         algorithm = algorithms.find(self._backend, membership.owner, request["configuredModelAlgorithmArn"])
-        check_tags(request)
+        tagged = tags_of(request)
         _check_policies(request.get("privacyConfiguration", {}).get("policies", {}))
         arn = algorithms.repeated(self._backend, membership.owner, ASSOCIATION, request, membership.arn)
         if arn is None:
@@ -57,7 +57,7 @@ class Associations:
                 membership.arn,
                 membership.collaboration.arn,
             )
-            await self._backend.resources.create(new, needs=algorithm, tagged=request.get("tags"))
+            await self._backend.resources.create(new, needs=algorithm, tagged=tagged)
         return {"configuredModelAlgorithmAssociationArn": arn}
 
     @quick

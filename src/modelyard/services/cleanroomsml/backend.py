@@ -153,11 +153,12 @@ def require_payer(backend: Backend, membership: Membership, kind: str, given: st
         raise invalid(member, f"account {given} does not pay for {kind} in this collaboration")
 
 
-def check_tags(request: Mapping[str, Any]) -> None:
-    """A Fault for tags that nobody may set."""
-    for key in request.get("tags", {}):
-        if key.lower().startswith("aws:"):
-            raise invalid("tags", f"the key {key!r} begins with aws:, which is AWS's own")
+def tags_of(request: Mapping[str, Any]) -> Mapping[str, str]:
+    """The tags that come with a request; a Fault for a key that AWS keeps for itself."""
+    tags: Mapping[str, str] = request.get("tags", {})
+    if reserved := next((key for key in tags if key.lower().startswith("aws:")), None):
+        raise invalid("tags", f"the key {reserved!r} begins with aws:, which is AWS's own")
+    return tags
 
 
 def present(**members: Any) -> dict[str, Any]:

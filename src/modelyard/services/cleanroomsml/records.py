@@ -17,7 +17,7 @@ from modelyard.jobs import resources, tags
 from modelyard.jobs.listing import Search
 from modelyard.jobs.model import Job, NotFound, Owner, Resource, Stage, Status
 from modelyard.jobs.store import now
-from modelyard.services.cleanroomsml.backend import ACTIVE, LONGEST_MESSAGE, Backend, check_tags, conflict
+from modelyard.services.cleanroomsml.backend import ACTIVE, LONGEST_MESSAGE, Backend, conflict, tags_of
 from modelyard.wire.endpoint import Call
 from modelyard.wire.errors import Fault
 
@@ -150,7 +150,7 @@ async def create(
 
     A Fault if one of those that it `needs` is gone by then, or a member whom it concerns.
     """
-    check_tags(request)
+    tagged = tags_of(request)
 
     def work(connection: Connection) -> None:
         try:
@@ -161,8 +161,8 @@ async def create(
             _require(connection, one)
         for one in made:
             resources.add(connection, one)
-        if request.get("tags"):
-            tags.put(connection, made[0].document["arn"], request["tags"])
+        if tagged:
+            tags.put(connection, made[0].document["arn"], tagged)
         within(connection)
         audit.add(connection, *entries)
 

@@ -12,7 +12,7 @@ from modelyard.services.cleanroomsml.configurations import Configurations
 from modelyard.services.cleanroomsml.export_jobs import ExportJobs
 from modelyard.services.cleanroomsml.inference_jobs import InferenceJobs
 from modelyard.services.cleanroomsml.leaving import end_what_concerns
-from modelyard.services.cleanroomsml.tagging import Tagging
+from modelyard.services.cleanroomsml.tagging import tagging
 from modelyard.services.cleanroomsml.trained_models import TrainedModels
 from modelyard.storage.buckets import AccessDenied
 from modelyard.storage.names import ObjectError
@@ -22,7 +22,7 @@ from modelyard.wire.errors import Fault
 
 def cleanroomsml(backend: Backend) -> Service:
     """The service, ready to answer."""
-    configurations, tagging = Configurations(backend), Tagging(backend)
+    configurations, tags = Configurations(backend), tagging(backend)
     algorithms, associations = Algorithms(backend), Associations(backend)
     channels, models = Channels(backend), TrainedModels(backend)
     inference_jobs, export_jobs = InferenceJobs(backend), ExportJobs(backend)
@@ -62,9 +62,9 @@ def cleanroomsml(backend: Backend) -> Service:
         "cancel_trained_model_inference_job": inference_jobs.cancel,
         "start_trained_model_export_job": export_jobs.start,
         "list_collaboration_trained_model_export_jobs": export_jobs.list_collaboration,
-        "tag_resource": tagging.tag,
-        "untag_resource": tagging.untag,
-        "list_tags_for_resource": tagging.list,
+        "tag_resource": tags.tag,
+        "untag_resource": tags.untag,
+        "list_tags_for_resource": tags.list,
     }
     return Service("cleanroomsml", handlers, faults=_fault)
 
