@@ -233,7 +233,7 @@ class TestLinks:
         [
             (_edges("predict_tail", "bob"), "edgeType is missing; this endpoint predicts 'knows', 'likes'"),
             (_edges("predict_tail", "bob", edgeType="hates"), "no edgeType 'hates'; this endpoint predicts"),
-            (_edges("", {"headNodeId": "ann", "tailNodeId": "bob"}, edgeType="knows"), "item 0 names both ends; say mode"),
+            (_edges("", {"headNodeId": "ann", "tailNodeId": "bob"}, edgeType="knows"), "item 0 names both ends; say"),
             (_edges("predict_head", "alien", edgeType="likes"), "headNodeType is missing; edgeType 'likes' leads to"),
             (
                 _edges("predict_tail", "bob", edgeType="likes", tailNodeType="person"),
