@@ -69,6 +69,11 @@ def write_required(folder: Path) -> Path:
     return _of_holds(folder, "required", "classification")
 
 
+def write_located(folder: Path) -> Path:
+    """Where in the request a member stands, among shapes alone."""
+    return _of_holds(folder, "location", "classification")
+
+
 def write_explained(folder: Path) -> Path:
     """How much documentation a member has, among shapes alone."""
     return _of_holds(folder, "text", "regression")

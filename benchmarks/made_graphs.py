@@ -58,9 +58,9 @@ def write_unlike(folder: Path, nodes: int = 1200, seed: int = 0) -> Path:
     return _write_blocks(folder, nodes, np.full(CLASSES, 0.05) + 0.75 * other, seed)
 
 
-def write_mixed(folder: Path, nodes: int = 1200, seed: int = 0) -> Path:
-    """A block model where half of the edges stay within a class; whether one does is what is to be learned."""
-    return _write_blocks(folder, nodes, np.full(CLASSES, 1.0) + 2 * np.eye(CLASSES), seed, of_edges=True)
+def write_cycle(folder: Path, nodes: int = 1200, seed: int = 0) -> Path:
+    """A block model where an edge leads to the class after one's own: its direction says as much as its end."""
+    return _write_blocks(folder, nodes, np.full(CLASSES, 0.05) + 0.75 * np.roll(np.eye(CLASSES), 1, axis=1), seed)
 
 
 def write_smooth(folder: Path, nodes: int = 1200, seed: int = 0) -> Path:
@@ -75,7 +75,12 @@ def write_rough(folder: Path, nodes: int = 1200, seed: int = 0) -> Path:
 
 def write_far(folder: Path, nodes: int = 1200, seed: int = 0) -> Path:
     """Nodes on a line, where how far apart the ends of an edge are is to be learned."""
-    return _write_line(folder, nodes, seed, of_edges=True)
+    return _write_line(folder, nodes, seed, of_edges="regression")
+
+
+def write_parted(folder: Path, nodes: int = 1200, seed: int = 0) -> Path:
+    """Nodes on a line, where it is to be learned whether the ends of an edge are far apart."""
+    return _write_line(folder, nodes, seed, of_edges="classification")
 
 
 def write_near(folder: Path, nodes: int = 800, seed: int = 0) -> Path:
@@ -145,8 +150,8 @@ def _write_shop(folder: Path, people: int, seed: int, judged: str | None) -> Pat
     return write_export(folder, nodes, edges)
 
 
-def _write_blocks(folder: Path, nodes: int, mixing: np.ndarray, seed: int, of_edges: bool = False) -> Path:
-    """A degree of about five, weak features of every class; one node in ten is for training, or three edges of five."""
+def _write_blocks(folder: Path, nodes: int, mixing: np.ndarray, seed: int) -> Path:
+    """A degree of about five, weak features of every class; one node in ten is for training."""
     random = np.random.default_rng(seed)
     of_node = random.integers(0, CLASSES, nodes)
     source = np.repeat(np.arange(nodes), NEIGHBOURS)
@@ -155,15 +160,11 @@ def _write_blocks(folder: Path, nodes: int, mixing: np.ndarray, seed: int, of_ed
     by_class = [np.flatnonzero(of_node == one) for one in range(CLASSES)]
     dest = np.array([random.choice(by_class[one]) for one in wanted])
     features = random.normal(size=(nodes, WIDTH)) + 0.5 * np.eye(CLASSES, WIDTH)[of_node]
-    if of_edges:
-        within = {"within": (of_node[source] == of_node[dest]).astype(str).tolist()}
-        links = _edges("node", "node", source, dest, within, label("within", "classification"))
-        return write_export(folder, {"node": _nodes("node", features)}, {("node", "links", "node"): links})
     table = _nodes("node", features, *_classes(of_node))
     return write_export(folder, {"node": table}, {("node", "links", "node"): _edges("node", "node", source, dest)})
 
 
-def _write_line(folder: Path, nodes: int, seed: int, mirrored: bool = False, of_edges: bool = False) -> Path:
+def _write_line(folder: Path, nodes: int, seed: int, mirrored: bool = False, of_edges: str = "") -> Path:
     random = np.random.default_rng(seed)
     place = np.sort(random.normal(size=nodes))
     source = np.repeat(np.arange(nodes), NEIGHBOURS)
@@ -173,11 +174,10 @@ def _write_line(folder: Path, nodes: int, seed: int, mirrored: bool = False, of_
     features = random.normal(size=(nodes, WIDTH)) + 0.4 * place[:, None] * np.eye(1, WIDTH)
     if of_edges:
         apart = np.abs(place[source] - place[dest])
-        numbers = {"apart": [f"{one:.4f}" for one in (apart - apart.mean()) / apart.std()]}
-        table, links = (
-            _nodes("node", features),
-            _edges("node", "node", source, dest, numbers, label("apart", "regression")),
-        )
+        apart = (apart - apart.mean()) / apart.std()
+        told = [f"{one:.4f}" if of_edges == "regression" else str(one > 0) for one in apart]
+        table = _nodes("node", features)
+        links = _edges("node", "node", source, dest, {"apart": told}, label("apart", of_edges))
     else:
         numbers = {"place": [f"{one:.4f}" for one in place]}
         table = _nodes("node", features, numbers, label("place", "regression", FEW))

@@ -113,5 +113,20 @@ def test_links_are_predicted(made: type[Any], tmp_path: Path, name: str) -> None
     assert mrr >= 0.1, "who knows the group but nothing else of 12 people gets about 0.26, chance 0.05"
 
 
+def test_attention_heeds_directions_unless_the_labels_are_alike_across_edges(
+    groups: Graph, made: type[Any], tmp_path: Path
+) -> None:
+    assert next(registry.fitting(groups)) == "gat"
+    random = np.random.default_rng(0)
+    unlike = made(
+        Task("node_class", "person", "group", ("large", "small")),
+        {"person": PEOPLE},
+        {KNOWS: random.integers(0, PEOPLE, (2, PEOPLE * 5))},
+        labels=random.integers(0, 2, PEOPLE),
+        split=np.repeat([1, 2, 3], PEOPLE // 3),
+    )
+    assert next(registry.fitting(unlike.write(tmp_path / "unlike"))) == "hgt"
+
+
 def test_models_of_one_type_are_offered_for_such_graphs_alone(groups: Graph) -> None:
     assert set(NAMES) <= set(registry.fitting(groups))
