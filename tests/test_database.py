@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from modelyard import tables
-from modelyard.database import Database
+from modelyard.database import BadDatabase, Database
 
 VERSION_1 = """
 CREATE TABLE jobs (
@@ -63,3 +63,9 @@ def test_a_full_disk_is_the_systems_error_and_passes(tmp_path: Path) -> None:
     database.write_now(lambda connection: connection.execute(text("PRAGMA max_page_count = 10000")))
     assert database.secret("links", "x" * 100_000) == "x" * 100_000
     database.close()
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "db").write_text("anything else, and more than a header's length of it" * 10)
+    with pytest.raises(BadDatabase, match="db is no database of Modelyard's"):
+        Database(tmp_path / "db")

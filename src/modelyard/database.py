@@ -14,13 +14,17 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, create_engine, event, select, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from modelyard import tables
 
 Result = TypeVar("Result")
+
+
+class BadDatabase(RuntimeError):
+    """The file is none of Modelyard's databases, or that of a later version; the message says which."""
 
 
 class Query:
@@ -69,7 +73,12 @@ class Database:
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
-        self._writer.submit(self._create, path).result()
+        try:
+            self._writer.submit(self._create, path).result()
+        except DatabaseError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_NOTADB:
+                raise
+            raise BadDatabase(f"{path} is no database of Modelyard's; move it away, or name another folder") from None
         self._reader = connect()
         self._cursor = self._reader.cursor()
 
@@ -126,7 +135,7 @@ class Database:
             version = connection.execute(text("PRAGMA user_version")).scalar_one()
             if version > tables.VERSION:
                 reads = f"this Modelyard is older and reads up to {tables.VERSION}"
-                raise RuntimeError(f"{path} has schema version {version}; {reads}")
+                raise BadDatabase(f"{path} has schema version {version}; {reads}")
             for step in range(version, tables.VERSION) if version else ():
                 for statement in tables.STEPS[step]:
                     connection.execute(text(statement))

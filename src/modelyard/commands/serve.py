@@ -66,12 +66,13 @@ def serve(host: str, allow_remote: bool, **settings: Any) -> None:
 
     from modelyard.app import BadDataFolder, CannotListen, DataFolderTaken
     from modelyard.app import serve as run
+    from modelyard.database import BadDatabase
     from modelyard.storage.endpoint import BadEndpoint
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         run(Settings(host=host, **settings))
-    except (DataFolderTaken, BadDataFolder, CannotListen, BadEndpoint, BadKeys) as error:
+    except (DataFolderTaken, BadDataFolder, BadDatabase, CannotListen, BadEndpoint, BadKeys) as error:
         raise click.ClickException(str(error)) from None
 
 
