@@ -161,6 +161,12 @@ def test_statements_are_checked_too(tmp_path: Path) -> None:
     assert text.startswith("s.nt, line 10: ")
 
 
+def test_a_split_without_validation_is_told_beforehand(tmp_path: Path) -> None:
+    found = check(good(tmp_path, split_rate=[1.0, 0.0, 0.0]))
+    assert found.fine
+    assert any("split_rate: [1.0, 0.0, 0.0] leaves nothing for validation" in text for text in warnings(found))
+
+
 def test_a_row_that_cannot_be_read_ends_its_file_alone(tmp_path: Path) -> None:
     found = check(good(tmp_path, PEOPLE.replace("p3,3,x", "p3,3,4,x"), KNOWS.replace("p1,p2,2001", "p1,p2,new")))
     assert texts(found) == [

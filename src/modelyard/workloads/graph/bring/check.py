@@ -282,10 +282,17 @@ class _Check:
 
     def _validated(self, spec: LabelSpec, free: int) -> None:
         """The first row of each class is for training: `free` are the others."""
-        if free < 1 and spec.split_rate[1] and not spec.split_files:
+        if spec.split_files:
+            return
+        if not spec.split_rate[1]:
+            self._found.warn(
+                f"{spec.place}.split_rate: {list(spec.split_rate)} leaves nothing for validation, without which only "
+                "custom models are trained"
+            )
+        elif free < 1:
             self._found.problem(
                 f"{spec.place}: no row of {spec.column!r} is left for validation, since the first of each class is for "
-                "training; label more rows, or ask for a split_rate without validation"
+                "training; label more rows"
             )
 
     def _links(self) -> None:
