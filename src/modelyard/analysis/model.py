@@ -96,3 +96,8 @@ class Refused(Exception):
         self.code = code
         self.reason = reason
         self.table = table
+
+    @property
+    def told(self) -> str:
+        """Table, code and reason, as clients read them."""
+        return f"{f'table {self.table}: ' if self.table else ''}{self.code}: {self.reason}"

@@ -131,6 +131,7 @@ def test_the_rule_that_says_no_is_named_and_its_owner_told(room: Room) -> None:
     room.rule("visitors", custom(BANK, disallowedOutputColumns=["visits"]), {"allowedResultReceivers": [BANK]})
     code, message = refusal(room.ask)
     assert code == "ValidationException"
+    assert "sqlParameters: table visitors: " in message
     assert "visits" in message
     (entry,) = entries(room, SHOP)
     assert (entry["action"], entry["account"], entry["actor"], entry["used"]) == ("refused", SHOP, BANK, "visitors")

@@ -43,6 +43,7 @@ class TestCreate:
     def test_is_refused_with_the_rule_that_says_no_and_leaves_nothing(self, room: Room, server: Server) -> None:
         code, text = refused(room, sql="SELECT email FROM visitors")
         assert code == "ValidationException"
+        assert "inputChannel: table visitors: " in text
         assert "email" in text
         assert (
             room.ml(BANK).list_ml_input_channels(membershipIdentifier=room.memberships[BANK])["mlInputChannelsList"]

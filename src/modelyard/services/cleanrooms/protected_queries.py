@@ -207,7 +207,7 @@ def _status(job: Job) -> str:
 
 
 def _refused(refused: Refused) -> Fault:
-    return invalid("sqlParameters", f"{refused.code}: {refused.reason}", "INVALID_QUERY")
+    return invalid("sqlParameters", refused.told, "INVALID_QUERY")
 
 
 def _output(found: Resource) -> dict[str, Any]:

@@ -138,7 +138,7 @@ async def _referenced(request: Mapping[str, Any], arn: str, author: str) -> list
     try:
         return await asyncio.to_thread(references, analysis)
     except Refused as refused:
-        raise invalid("source.text", f"{refused.code}: {refused.reason}", "INVALID_QUERY") from None
+        raise invalid("source.text", refused.told, "INVALID_QUERY") from None
 
 
 def _summary(found: Resource, membership: Membership) -> dict[str, Any]:

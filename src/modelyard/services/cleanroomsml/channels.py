@@ -189,7 +189,7 @@ class Channels:
         rule = f"{code}: {error}"
         entry = Entry(collaboration.id, account, asker, "refused", arn, used=error.table or "", rule=rule)
         await self._backend.audit.record(entry)
-        return invalid("inputChannel", rule)
+        return invalid("inputChannel", error.told if isinstance(error, Refused) else rule)
 
     def _described(self, found: Record, collaboration: Collaboration, account: str) -> dict[str, Any]:
         left = self._backend.budgets.access_budgets(collaboration, found.facts["tables"])
