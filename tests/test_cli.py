@@ -1,6 +1,8 @@
+import importlib.metadata
 import pkgutil
 
 from click import Command, Context, Group
+from click.testing import CliRunner
 
 from modelyard import commands
 from modelyard.cli import COMMANDS, main
@@ -24,3 +26,8 @@ def test_every_command_and_setting_is_documented() -> None:
     assert [name for name in known if f"`{name}" not in page] == []
     options = {flag for name in ("serve", "jobs list") for option in known[name].params for flag in option.opts}
     assert [flag for flag in options - {"--limit"} if f"`{flag}`" not in page] == []
+
+
+def test_the_version_is_told() -> None:
+    told = CliRunner().invoke(main, ["--version"])
+    assert (told.exit_code, told.output) == (0, f"modelyard {importlib.metadata.version('modelyard')}\n")

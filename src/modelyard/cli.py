@@ -37,5 +37,6 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="modelyard", prog_name="modelyard", message="%(prog)s %(version)s")
 def main() -> None:
     """Answers AWS's own clients for managed machine-learning jobs, and really runs them."""
