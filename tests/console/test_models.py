@@ -200,11 +200,14 @@ class TestPull:
 
 class TestBuild:
     @pytest.mark.slow
-    def test_makes_a_small_model_once(self, server: Server) -> None:
+    def test_makes_a_small_model_once_and_says_so(self, server: Server, capfd: pytest.CaptureFixture[str]) -> None:
         pytest.importorskip("transformers")
         arguments = ("build", "tiny", "--mini", "--seconds", "1", "--services", "sqs,sns")
         built = models(server, *arguments)
         assert built.exit_code == 0, built.output
         (shown,) = server.client("bedrock").list_foundation_models()["modelSummaries"]
         assert shown["modelId"] == "modelyard.tiny-v1:0"
-        assert models(server, *arguments).output == built.output
+        assert "Writing" not in capfd.readouterr().err
+        again = models(server, *arguments).output
+        assert again.startswith(built.output.rstrip())
+        assert "It had been built before; `modelyard models remove modelyard.tiny-v1:0` makes room" in again

@@ -50,9 +50,12 @@ def pull(client: Client, id: str, repository: str, revision: str | None, allow_r
 
 
 def build_tiny(client: Client, id: str, mini: bool, **options: Any) -> str:
-    """Has a small model trained in a process of its own, which tells how it does, and registers it."""
+    """Has a small model trained in a process of its own, which tells how it does, and registers it.
+
+    One that was built before stays, whatever the options say.
+    """
     folder = _folder(client, id)
-    if not folder.exists():
+    if built := not folder.exists():
         if importlib.util.find_spec("transformers") is None:
             raise click.ClickException('This needs more libraries: pip install "modelyard[language]"')
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +63,8 @@ def build_tiny(client: Client, id: str, mini: bool, **options: Any) -> str:
         command = [sys.executable, "-m", "modelyard.workloads.language.tiny", str(folder), *given]
         if subprocess.run([*command, "--mini"] if mini else command).returncode:
             raise click.ClickException("The model was not built; the lines above tell why")
-    return add(client, id, str(folder), False)
+    kept = "" if built else f"\nIt had been built before; `modelyard models remove {id}` makes room for another."
+    return add(client, id, str(folder), False) + kept
 
 
 def _folder(client: Client, id: str) -> Path:

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from modelyard.workloads.language.corpus import Service, read_services
 from modelyard.workloads.language.head_loss import head_loss
@@ -257,6 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     services, services_out = (
         [name for name in text.split(",") if name] for text in (options.services, options.services_out)
     )
+    disable_progress_bar()  # of its single file, as it is written
     try:
         build(
             options.folder,
