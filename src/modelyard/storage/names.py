@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET = re.compile(r"(?!xn--|(?:[0-9]+\.){3}[0-9]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+"""As in S3: no addresses, and no names that an address bar would show otherwise."""
 LONGEST_KEY = 1024
 """Bytes of UTF-8, as in S3."""
 _LONGEST_NAME = 255

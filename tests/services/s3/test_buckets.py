@@ -35,7 +35,7 @@ class TestCreate:
         client.create_bucket(Bucket="later")
         assert "later" in names(client)
 
-    @pytest.mark.parametrize("name", ["UPPER", "a", "a..b", "under_score"])
+    @pytest.mark.parametrize("name", ["UPPER", "a", "a..b", "under_score", "192.168.1.1", "xn--a1"])
     def test_names_that_no_bucket_has(self, other: Any, name: str) -> None:
         assert refusal(other.create_bucket, Bucket=name)[1] in ("InvalidBucketName", "InvalidArgument")
 

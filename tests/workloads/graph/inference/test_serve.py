@@ -151,7 +151,7 @@ class TestNodes:
             (_nodes("ann", topk=1.5), "topk is 1.5"),
             (_nodes("ann", property="age"), "this endpoint predicts 'job', not 'age'"),
             (_nodes("ann", property=5), "property is 5; it must be a string"),
-            (_nodes("ann", mode="predict_tail"), "mode is 'predict_tail'; for a node_class model it can be embed_knn"),
+            (_nodes("ann", mode="predict_tail"), "mode is 'predict_tail'; for the task node_class it can be embed_knn"),
             ({"version": "v9", "data": {"nodes": ["ann"]}}, 'version is "v9"'),
             (_nodes(*["ann"] * 10_001), "10001 items; at most 10000"),
         ],

@@ -124,7 +124,7 @@ def _mode(parameters: Mapping[str, Any], task: str, items: list[Any]) -> Mode | 
                 raise RequestError(f"item {number} names both ends; say mode predict_tail or predict_head")
         return "predict_head" if heads and items[0].get("tailNodeId") is not None else "predict_tail"
     if mode is not None and mode not in allowed:
-        raise RequestError(f"mode is {mode!r}; for a {task} model it can be {' or '.join(allowed)}")
+        raise RequestError(f"mode is {mode!r}; for the task {task} it can be {' or '.join(allowed)}")
     return mode  # type: ignore[return-value]  # `allowed` are modes
 
 
