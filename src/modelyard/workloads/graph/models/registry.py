@@ -65,11 +65,13 @@ def fitting(graph: Graph) -> Iterator[str]:
 def _best(graph: Graph) -> str:
     """The model that `benchmarks/graph_models.py` found best for graphs of a kind, by validation.
 
-    For classes of nodes in graphs of one node type and one edge type that is attention: over neighbours in either
-    direction alike where the data say that directions mean nothing, else over both with matrices of their own. It knows
-    no features of edges. Elsewhere R-GCN is as good, or better, and costs a fifth.
+    In graphs of one node type and one edge type that is attention for classes of nodes and for numbers of edges: over
+    neighbours in either direction alike for classes whose labels or edges say that directions mean nothing, else over
+    both with matrices of their own. It knows no features of edges. Elsewhere R-GCN is as good on most graphs, and costs
+    a fifth.
     """
     one_type = len(graph.node_types) == len(graph.edge_types) == 1 and not graph.edge_types[0].features
-    if graph.task.type != "node_class" or not one_type:
+    if not one_type or graph.task.type not in ("node_class", "edge_regression"):
         return NAMES[0]
-    return "gat" if all(relation.direction == "merged" for relation in decide_relations(graph)) else "hgt"
+    merged = all(relation.direction == "merged" for relation in decide_relations(graph))
+    return "gat" if graph.task.type == "node_class" and merged else "hgt"
