@@ -83,7 +83,7 @@ class HGTLayer(nn.Module):
 
     def _by_head(self, rows: Tensor) -> Tensor:
         """`[num_rows, channels]` -> `[heads, num_rows, channels / heads]`."""
-        return rows.reshape(rows.size(0), self.heads, -1).transpose(0, 1)
+        return rows.reshape(len(rows), self.heads, rows.size(1) // self.heads).transpose(0, 1)
 
 
 class HGTOutput(nn.Module):
