@@ -178,7 +178,7 @@ def test_a_pair_without_an_edge_is_answered_and_an_unknown_node_is_told(chain: C
         ({"property": "stars"}, "this endpoint predicts 'verdict', not 'stars'"),
         ({"edgeType": "saw"}, "no edgeType 'saw'; this endpoint predicts 'rated'"),
         ({"headNodeType": "film"}, "headNodeType 'film' does not fit the edgeType; it can be 'person'"),
-        ({"mode": "predict_tail"}, "mode is 'predict_tail'; for a edge_class model it can be embed_knn"),
+        ({"mode": "predict_tail"}, "mode is 'predict_tail'; for the task edge_class it can be embed_knn"),
     ],
 )
 def test_a_wrong_request_is_told(chain: Chain, document: dict[str, Any], message: str) -> None:
