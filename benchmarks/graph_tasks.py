@@ -3,6 +3,7 @@
 This process stands for the resident parent: it has imported the libraries, ran nothing in parallel, and forks workers.
 """
 
+import gc
 import os
 import socket
 import sys
@@ -27,7 +28,8 @@ def export(name: str) -> Path:
 
 
 def fork(entry_point: str, parameters: Mapping[str, Any]) -> Worker:
-    """A worker as the resident parent makes one."""
+    """A worker as the resident parent makes one, whose objects no collection looks at again."""
+    gc.freeze()
     ours, theirs = socket.socketpair()
     if (pid := os.fork()) == 0:
         try:

@@ -162,7 +162,7 @@ def test_weak_trials_are_told_to_end(graph: Graph, tmp_path: Path) -> None:
             train.trial(channel, parameters)
             return
         for epoch in range(1, 1000):
-            channel.send(score={"epoch": epoch, "loss": 1.0, "value": 0.1, "valid_loss": 1.0})
+            channel.send(scores=[{"epoch": epoch, "loss": 1.0, "value": 0.1, "valid_loss": 1.0}])
             if (channel.receive() if epoch > 100 else channel.poll()) == {"prune": True}:
                 channel.send(result="pruned")
                 return

@@ -1,7 +1,9 @@
 """One training run of a graph model, and the worker that does it as a trial of a search."""
 
 import json
+import math
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -30,6 +32,7 @@ from modelyard.workloads.graph.training.objectives import Objective, objective_f
 from modelyard.workloads.graph.training.passes import Passes, passes_for, prediction_passes
 from modelyard.workloads.graph.training.search_space import LOWER_IS_BETTER
 
+_MOMENT_SECONDS = 0.05
 _METRICS = {VALID: "eval_metrics_info.json", TEST: "test_metrics_info.json"}
 
 
@@ -125,18 +128,25 @@ def dimensions_of(
 
 
 def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
-    """A worker's entry point: trains once, sends a message for each evaluation and one with the result.
+    """A worker's entry point: trains once, sends its evaluations as it goes, and the result.
 
+    Several evaluations of one moment are one message: each interrupts the search, and what trains on its core.
     parameters: `graph` and `state` (folders), `number`, `model`, `hyperparameters` (by AWS's names), `evaluation`,
     `seed`. The model lies in `state/trials/<number>/` when the result is sent.
     """
     torch.set_num_threads(1)
     keep_freed_memory()
-    scores: list[Score] = []
+    unsent: list[dict[str, Any]] = []
+    sent = -math.inf
 
     def on_score(score: Score) -> None:
-        scores.append(score)
-        channel.send(score=asdict(score))
+        nonlocal sent
+        unsent.append(asdict(score))
+        if time.monotonic() < sent + _MOMENT_SECONDS:
+            return
+        sent = time.monotonic()
+        channel.send(scores=unsent)
+        unsent.clear()
         while answer := channel.poll():
             if answer.get("prune"):
                 raise Pruned
@@ -161,7 +171,7 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
                 scratch,
             )
     except Pruned:
-        channel.send(result="pruned")
+        channel.send(scores=unsent, result="pruned")
     except BrokenPipeError:
         raise  # nobody is there to be told
     except Exception as error:  # the search is told of every failure, and goes on
@@ -169,10 +179,10 @@ def trial(channel: Channel, parameters: Mapping[str, Any]) -> None:
         if not wrong_input:
             traceback.print_exc()
         reason = str(error) if wrong_input else f"{type(error).__name__}: {error}"
-        channel.send(result="failed", reason=reason, wrong_input=wrong_input)
+        channel.send(scores=unsent, result="failed", reason=reason, wrong_input=wrong_input)
     else:
         write_checkpoint(checkpoint, Path(parameters["state"]) / "trials" / str(parameters["number"]))
-        channel.send(result="complete")
+        channel.send(scores=unsent, result="complete")
 
 
 def assess(channel: Channel, parameters: Mapping[str, Any]) -> None:

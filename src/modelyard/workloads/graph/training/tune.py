@@ -232,9 +232,9 @@ class Search:
         running = self._running[number]
         trial = running.trial
         while message := running.worker.channel.poll():
-            if "score" in message:
-                self._take_score(running, message["score"])
-            else:
+            if scores := message.get("scores"):
+                self._take_scores(running, scores)
+            if "result" in message:
                 trial.state = message["result"]
                 trial.reason = message.get("reason")
                 trial.wrong_input = message.get("wrong_input", False)
@@ -255,18 +255,19 @@ class Search:
         self._take(trial, running.asked)
         return None
 
-    def _take_score(self, running: "Running", score: dict[str, Any]) -> None:
-        running.trial.scores.append(score)
-        step = len(running.trial.scores)
-        self._context.report(
-            score["epoch"],
-            trial=running.trial.number,
-            total=running.trial.hyperparameters["num-epochs"],
-            loss=score["loss"],
-            valid_loss=score["valid_loss"],
-            **{self._evaluation["metric"]: score["value"]},
-        )
-        running.asked.report(score["value"], step)
+    def _take_scores(self, running: "Running", scores: Sequence[dict[str, Any]]) -> None:
+        """Takes evaluations that arrived together, and gives the trial up if the last of them says so."""
+        for score in scores:
+            running.trial.scores.append(score)
+            running.asked.report(score["value"], len(running.trial.scores))
+            self._context.report(
+                score["epoch"],
+                trial=running.trial.number,
+                total=running.trial.hyperparameters["num-epochs"],
+                loss=score["loss"],
+                valid_loss=score["valid_loss"],
+                **{self._evaluation["metric"]: score["value"]},
+            )
         if not running.told_to_end and running.asked.should_prune():
             running.told_to_end = True
             with suppress(BrokenPipeError):
