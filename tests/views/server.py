@@ -52,8 +52,10 @@ class Server:
         headers: dict[str, str] | None = None,
         client: str = "127.0.0.1",
     ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body; signed as `owner`, but for `/` and `/health`, which no client signs."""
         scope = f"{owner.account}/20260101/{owner.region}/any/aws4_request"
-        signed = {"authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
+        signature = {"authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
+        signed = signature if path.startswith("/-/") else {}
         request = scope_of(method, f"http://modelyard.test{path}", {**signed, **(headers or {})})
         return await exchange(self.app.endpoint, {**request, "client": (client, 1)})
 
