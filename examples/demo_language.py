@@ -72,25 +72,27 @@ class Outcome:
 @click.option("--data-dir", type=click.Path(path_type=Path), default=Path(".modelyard/demo"), show_default=True)
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="0 picks a free one.")
 @click.option("--build-seconds", default=150, type=click.IntRange(5), show_default=True, help="For the base model.")
+@click.option("--build-steps", type=click.IntRange(1), help="For it, instead of seconds: the same on every machine.")
 @click.option("--passages", default=1500, type=click.IntRange(100), show_default=True, help="To go on reading with.")
-def main(data_dir: Path, port: int, build_seconds: int, passages: int) -> None:
+def main(data_dir: Path, port: int, build_seconds: int, build_steps: int | None, passages: int) -> None:
     """Teach a small language model through boto3, deploy it, and ask it."""
     began = time.monotonic()
     with server(data_dir, port) as url:
-        Demo(url, time.strftime("%Y%m%d-%H%M%S"), build_seconds, passages).run()
+        length = ("--seconds", build_seconds) if build_steps is None else ("--steps", build_steps)
+        Demo(url, time.strftime("%Y%m%d-%H%M%S"), length, passages).run()
     console.print(f"\nDone in {time.monotonic() - began:.0f} s; nothing is left running.")
 
 
 class Demo:
-    """One run, by a user of boto3 who knows an address."""
+    """One run, by a user of boto3 who knows an address. `length` is the option that says how long the base is built."""
 
-    def __init__(self, url: str, run: str, build_seconds: int, passages: int) -> None:
+    def __init__(self, url: str, run: str, length: tuple[str, int], passages: int) -> None:
         self._s3 = client("s3", url)
         self._bedrock = client("bedrock", url)
         self._runtime = client("bedrock-runtime", url)
         self._url = url
         self._run = run
-        self._build_seconds = build_seconds
+        self._length = length
         self._passages = passages
 
     def run(self) -> None:
@@ -113,7 +115,8 @@ class Demo:
         if BASE in [model["modelId"] for model in models]:
             console.print("  It is there from an earlier run.")
             return
-        options = ["--services-out", ",".join(HELD_OUT), "--seconds", str(self._build_seconds)]
+        option, value = self._length
+        options = ["--services-out", ",".join(HELD_OUT), option, str(value)]
         command = [*MODELYARD, "models", "build", "tiny", *options, "--endpoint-url", self._url]
         if subprocess.run(command, check=False).returncode:
             raise DemoFailed("the base model could not be built")

@@ -13,7 +13,7 @@ SCRIPT = ROOT / "examples" / "demo_language.py"
 @pytest.mark.slow
 @pytest.mark.system
 def test_the_demo_teaches_what_the_model_did_not_know_and_leaves_nothing_running(data: Path) -> None:
-    smaller = ["--build-seconds", "10", "--passages", "300"]
+    smaller = ["--build-steps", "60", "--passages", "100"]
     command = [sys.executable, str(SCRIPT), "--data-dir", str(data), *smaller]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -62,3 +62,12 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.Cap
     assert main([str(tmp_path / "m"), "--services-out", "sqz"]) == 1
     assert capsys.readouterr().err.startswith("error: botocore has no service 'sqz'; there are ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_as_many_steps_make_the_same_model_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = []
+    for name in ("one", "two"):
+        assert main([str(tmp_path / name), "--mini", "--services", "sqs", "--steps", "50"]) == 0
+        assert capsys.readouterr().out.startswith("step 50, 98% done, loss ")
+        weights.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]

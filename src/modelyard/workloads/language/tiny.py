@@ -243,7 +243,7 @@ def bits_per_byte(
 
 def _told(step: int, loss: float, share: float) -> None:
     if step % 50 == 0:
-        print(f"step {step}, {share:.0%} of the time, loss {loss:.3f}", flush=True)
+        print(f"step {step}, {share:.0%} done, loss {loss:.3f}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -252,7 +252,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--services", default="", metavar="A,B", help="read these alone")
     parser.add_argument("--services-out", default="", metavar="A,B", help="do not read these")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="time to train (%(default)g)")
+    parser.add_argument("--seconds", type=float, help=f"time to train ({SECONDS:g}, unless steps are given)")
+    parser.add_argument("--steps", type=int, help="steps to train, the same on every machine")
     parser.add_argument("--mini", action="store_true", help="a far smaller model")
     options = parser.parse_args(arguments)
     services, services_out = (
@@ -264,8 +265,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.folder,
             services or None,
             services_out,
-            options.seconds,
-            recipe=MINI if options.mini else Recipe(),
+            options.seconds or (SECONDS if options.steps is None else math.inf),
+            options.steps or math.inf,
+            MINI if options.mini else Recipe(),
             report=_told,
         )
     except (ValueError, FileExistsError) as error:
