@@ -303,6 +303,11 @@ class TestLargeFolders:
         assert store.keys(after="3") == [key for key in expected if key > "3"]
         assert not next(iter(store.tree.entries._known.values())).names._is_sorted
 
+    @pytest.mark.parametrize("count", [2_047, 2_048, 20_001])
+    def test_order_is_right_after_it(self, count: int) -> None:
+        names = [f"{number * 7919 % count:x}-\U0010ffff" for number in range(count)]
+        assert entries.Names(list(names)).sort() == sorted(names)
+
     def test_file_systems_that_do_not_count_a_folders_folders(
         self, store: Lister, monkeypatch: pytest.MonkeyPatch
     ) -> None:
