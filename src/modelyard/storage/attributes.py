@@ -176,7 +176,12 @@ def _runs(values: Any) -> tuple[tuple[int, int], ...]:
 
 
 def _strings(values: Any) -> Mapping[str, str]:
-    return {name: _string(value) for name, value in values.items()} if values is not None else _NOTHING
+    if values is None:
+        return _NOTHING
+    strings: Mapping[str, str] = values
+    for value in strings.values():
+        _string(value)
+    return strings
 
 
 def _string(value: Any) -> str:
