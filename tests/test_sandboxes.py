@@ -14,7 +14,7 @@ NETWORK = "custom models' scripts reach what this machine reaches, this server i
 
 @pytest.fixture(autouse=True)
 def _without_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sandboxes, "GPUS", (tmp_path / "gpu",))
+    monkeypatch.setattr(sandboxes, "GPU", tmp_path / "gpu")
 
 
 @pytest.mark.parametrize(
@@ -26,21 +26,28 @@ def _without_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ],
 )
 def test_one_that_works_is_enough(found: dict[str, Any]) -> None:
-    assert list(sandboxes.lacking(found, network=False)) == []
+    assert list(sandboxes.lacking(found, network=False, gpu=True)) == []
 
 
 def test_each_lack_is_said(tmp_path: Path) -> None:
     (tmp_path / "gpu").touch()
-    memory, gpu, network = sandboxes.lacking({"bubblewrap": None, "kernel": False}, network=True)
+    memory, gpu, network = sandboxes.lacking({"bubblewrap": None, "kernel": False}, network=True, gpu=False)
     assert "we may make no control group" in memory
     assert "see no GPU" in gpu
     assert network == NETWORK
 
 
+def test_that_scripts_share_a_gpu_is_said(tmp_path: Path) -> None:
+    (tmp_path / "gpu").touch()
+    [sentence] = sandboxes.lacking({"bubblewrap": None, "kernel": True}, network=False, gpu=True)
+    assert sentence.startswith("custom models' scripts share this machine's GPUs")
+
+
 def test_without_any_all_reasons_are_said() -> None:
-    [sentence] = sandboxes.lacking({"bubblewrap": "one reason", "podman": "another", "kernel": True}, network=True)
+    found = {"bubblewrap": "one reason", "podman": "another", "kernel": True}
+    [sentence] = sandboxes.lacking(found, network=True, gpu=True)
     assert sentence.endswith("jobs with them will fail: one reason; another")
-    assert "the trial failed" in next(sandboxes.lacking({}, network=False))
+    assert "the trial failed" in next(sandboxes.lacking({}, network=False, gpu=True))
 
 
 @pytest.mark.system

@@ -216,6 +216,7 @@ class Application:
             text_models=self.text_models,
             custom_model_memory=int(settings.custom_model_memory * 2**30) if settings.custom_model_memory else None,
             custom_model_network=settings.custom_model_network,
+            custom_model_gpu=settings.custom_model_gpu,
         )
         invocation_jobs = InvocationJobs(
             self.bedrock,
@@ -372,7 +373,7 @@ async def _announce(server: uvicorn.Server, settings: Settings, listener: socket
     told = {"url": url, "pid": os.getpid(), **({"operator": operator} if operator else {})}
     atomic.write(settings.data_dir / "server.json", json.dumps(told).encode(), private=operator is not None)
     print(f"modelyard listening on {url}", flush=True)
-    await sandboxes.tell(settings.custom_model_network)
+    await sandboxes.tell(settings.custom_model_network, settings.custom_model_gpu)
 
 
 def _unfit(folder: Path, error: OSError) -> str:

@@ -21,6 +21,7 @@ class Settings:
     strict_quotas: whether jobs have to have as many records as AWS wants.
     custom_model_memory: GiB that each run of a custom model's script may use; None for a part of the machine's.
     custom_model_network: whether such scripts may reach what this machine reaches.
+    custom_model_gpu: whether they may use its GPUs.
     glue: whether AWS's own Glue catalog is asked for tables; one at AWS_ENDPOINT_URL_GLUE is asked anyway.
     """
 
@@ -35,4 +36,5 @@ class Settings:
     strict_quotas: bool = False
     custom_model_memory: float | None = None
     custom_model_network: bool = False
+    custom_model_gpu: bool = True
     glue: bool = False

@@ -15,7 +15,7 @@ Command = Callable[..., Any]
 
 def setting(flag: str, **options: Any) -> Callable[[Command], Command]:
     """An option that is read from `MODELYARD_…` too."""
-    variable = "MODELYARD_" + flag.removeprefix("--").replace("-", "_").upper()
+    variable = "MODELYARD_" + flag.removeprefix("--").partition("/")[0].replace("-", "_").upper()
     return click.option(flag, envvar=variable, show_envvar=True, show_default=True, **options)
 
 

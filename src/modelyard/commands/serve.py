@@ -37,6 +37,11 @@ DEFAULTS = Settings()
     help="GiB that each run of a custom model's script may use.  [default: half of the machine's, shared out]",
 )
 @setting("--custom-model-network", is_flag=True, help="Let custom models' scripts reach what this machine reaches.")
+@setting(
+    "--custom-model-gpu/--no-custom-model-gpu",
+    default=DEFAULTS.custom_model_gpu,
+    help="Let custom models' scripts use this machine's GPUs.",
+)
 @setting("--glue", is_flag=True, help="Look tables up in AWS's Glue catalog too; AWS_ENDPOINT_URL_GLUE implies it.")
 @setting("--allow-remote", is_flag=True, help="Listen beyond this machine: whoever connects can be any account.")
 def serve(host: str, allow_remote: bool, **settings: Any) -> None:

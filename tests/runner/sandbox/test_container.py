@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 import modelyard
 from modelyard.images.adding import add
 from modelyard.images.folder import OpenedImage
-from modelyard.runner.sandbox import Bind, Container, Limits
+from modelyard.runner.sandbox import Bind, Container, Limits, gpu
 from modelyard.runner.sandbox.cgroup import Cgroup
 
 MIB = 2**20
@@ -188,6 +189,51 @@ with Container(image, [code], {{}}, [], Limits(2**29, 1), {mark!r}, lambda piece
         ours = subprocess.run([sys.executable, "-c", code], timeout=60)
         assert ours.returncode == -signal.SIGKILL
         until(lambda: not alive(mark))
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder of devices in the place of `/dev`, with two that stand for GPUs: they swallow all, and give nothing."""
+    for name, mode in (("nvidia0", 0o666), ("nvidia1", 0o666), ("nvidiactl", 0o666), ("nvidia-uvm", 0o600)):
+        try:
+            os.mknod(tmp_path / name, stat.S_IFCHR, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("this user may make no devices")
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "nvidia2").write_text("no device")
+    (tmp_path / "nvidia-caps").mkdir()
+    monkeypatch.setattr(gpu, "DEVICES", tmp_path)
+    return tmp_path
+
+
+class TestGPUs:
+    LIST = "import os; print(*sorted(name for name in os.listdir('/dev') if name.startswith('nvidia')))"
+
+    def test_who_may_use_them_sees_their_devices(self, run: Run, gpus: Path) -> None:
+        work = "print(open('/dev/nvidia1', 'r+b', 0).write(b'work'))"
+        assert run(f"{self.LIST}; {work}", gpu=True) == (0, "nvidia-uvm nvidia0 nvidia1 nvidiactl\n4\n")
+
+    def test_what_only_root_may_open_stays_closed(self, run: Run, gpus: Path) -> None:
+        status, said = run("open('/dev/nvidia-uvm', 'rb')", gpu=True)
+        assert status == 1
+        assert "PermissionError" in said
+
+    def test_others_see_none(self, run: Run, gpus: Path) -> None:
+        assert run(self.LIST) == (0, "\n")
+
+    def test_without_one_there_is_nothing_to_see(self, run: Run, gpus: Path) -> None:
+        for name in ("nvidia0", "nvidia1"):
+            (gpus / name).unlink()
+        assert run(self.LIST, gpu=True) == (0, "\n")
+
+    @pytest.mark.parametrize(("visible", "count"), [(None, 2), ("1", 1), ("", 0), ("0,1,2,3", 2), ("GPU-a,GPU-b", 2)])
+    def test_those_that_the_operator_left_are_counted(
+        self, gpus: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, count: int
+    ) -> None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert gpu.count() == count
 
 
 class TestNetwork:

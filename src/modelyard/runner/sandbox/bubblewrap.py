@@ -126,9 +126,12 @@ class Bubblewrap:
     def _view(self, options: "_Options", steps: Sequence[Step], staged: bool) -> None:
         sources = [step.source for step in steps if step.source is not None]
         paths = iter(stage(sources) if staged else sources)
+        devices: list[str] = []
         for step in steps:
             if step.kind == "bind":
                 options.add("--bind" if step.writable else "--ro-bind", str(next(paths)), step.target)
+            elif step.kind == "device":
+                devices += ["--dev-bind", str(next(paths)), step.target]
             elif step.kind == "memory":
                 options.add("--size", str(step.size), "--perms", "1777", "--tmpfs", step.target)
             elif step.kind == "link":
@@ -137,6 +140,7 @@ class Bubblewrap:
                 options.add("--perms", "0644", "--ro-bind-data", options.data(step.text.encode()), step.target)
         shared = next(step.size for step in steps if step.target == "/tmp")
         options.add("--proc", "/proc", "--dev", "/dev", "--size", str(shared), "--perms", "1777", "--tmpfs", "/dev/shm")
+        options.add(*devices)
         unwritable = [step.target for step in steps if step.kind == "memory" and not step.writable]
         for target in (*unwritable, "/dev", "/"):
             options.add("--remount-ro", target)

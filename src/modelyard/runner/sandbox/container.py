@@ -15,6 +15,7 @@ from typing import Self
 
 from modelyard.images.folder import OpenedImage
 from modelyard.runner.sandbox import gate
+from modelyard.runner.sandbox import gpu as gpus
 from modelyard.runner.sandbox.isolation import RUNTIMES, Isolation, isolation
 from modelyard.runner.sandbox.limits import Bind, Limits
 from modelyard.runner.sandbox.program import Program, Running
@@ -34,7 +35,7 @@ class Container:
     name: of the task, unlike that of any other container that runs. output: called in a thread of its own with pieces
     of what the program says (standard output and error); as long as it does not return, the program waits.
     by: what isolates it, if that is not to be `isolation()`. network: whether it has the machine's own network, and all
-    that can be reached there, this machine's loopback included.
+    that can be reached there, this machine's loopback included. gpu: whether it has the machine's GPUs, if any.
     On entering, NoSandbox if nothing can isolate the program, ValueError if a bind cannot be or there is no program.
     """
 
@@ -51,6 +52,7 @@ class Container:
         hostname: str = "algo-1",
         by: Isolation | None = None,
         network: bool = False,
+        gpu: bool = False,
     ) -> None:
         self._program = Program(
             name=name,
@@ -58,7 +60,7 @@ class Container:
             environment={**_defaults(image), **image.environment, **environment},
             workdir=image.workdir,
             hostname=hostname,
-            view=view(image, binds, limits, hostname, network),
+            view=view(image, binds, limits, hostname, network, gpus.devices() if gpu else ()),
             limits=limits,
             network=network,
         )

@@ -164,6 +164,8 @@ class Podman:
                 yield f"--tmpfs={step.target}:rw,size={step.size},mode={mode},nosuid,nodev,notmpcopyup"
             elif step.kind == "bind" and step.target != "/":
                 yield _mount(step)
+            elif step.kind == "device":
+                yield f"--device={step.source}:{step.target}:rw"
             elif step.kind == "link":
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(step.text)

@@ -32,9 +32,9 @@ _USERS = {
 
 @dataclass(frozen=True)
 class Step:
-    """One step: a bind of `source`, an empty folder in memory of `size` bytes, a link or a file with `text`."""
+    """One step: a bind of `source`, or that device; a folder in memory of `size` bytes, a link or file with `text`."""
 
-    kind: Literal["bind", "memory", "link", "file"]
+    kind: Literal["bind", "device", "memory", "link", "file"]
     target: str
     source: Path | None = None
     writable: bool = False
@@ -42,11 +42,18 @@ class Step:
     text: str = ""
 
 
-def view(image: OpenedImage, binds: Sequence[Bind], limits: Limits, hostname: str, network: bool = False) -> list[Step]:
+def view(
+    image: OpenedImage,
+    binds: Sequence[Bind],
+    limits: Limits,
+    hostname: str,
+    network: bool = False,
+    devices: Sequence[Path] = (),
+) -> list[Step]:
     """The steps for one container of an image; ValueError if a bind cannot be.
 
     What lies in memory may grow to half of the memory that the container may use. network: whether it has the
-    machine's, and is to find names there.
+    machine's, and is to find names there. devices: what it finds in `/dev` beside what every program needs.
     """
     project = image.form == "project"
     return [
@@ -58,6 +65,7 @@ def view(image: OpenedImage, binds: Sequence[Bind], limits: Limits, hostname: st
         *(_names() if network else []),
         *([] if any(bind.target == PLATFORM for bind in binds) else [Step("memory", PLATFORM, size=MIB)]),
         *(_bind(bind) for bind in sorted(binds, key=lambda bind: bind.target)),
+        *(Step("device", f"/dev/{path.name}", path) for path in devices),
     ]
 
 

@@ -28,6 +28,7 @@ class Backend:
     text_models: the folders that text features need.
     custom_model_memory: bytes that each run of a custom model's script may use; None for a part of the machine's.
     custom_model_network: whether such scripts may reach what the machine reaches.
+    custom_model_gpu: whether they may use its GPUs.
     """
 
     store: Store
@@ -40,6 +41,7 @@ class Backend:
     text_models: TextModels
     custom_model_memory: int | None = None
     custom_model_network: bool = False
+    custom_model_gpu: bool = True
 
     def completed(self, owner: Owner, kind: str, member: str, id: str) -> Job:
         """The parent job that a request names in `member`; a Fault unless it is there and completed."""

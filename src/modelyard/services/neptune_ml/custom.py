@@ -92,7 +92,11 @@ def is_custom(job: Job) -> bool:
 
 
 def _limits(backend: Backend) -> dict[str, Any]:
-    return {"memory": backend.custom_model_memory, "network": backend.custom_model_network}
+    return {
+        "memory": backend.custom_model_memory,
+        "network": backend.custom_model_network,
+        "gpu": backend.custom_model_gpu,
+    }
 
 
 def _source(request: Mapping[str, Any], member: str) -> str:

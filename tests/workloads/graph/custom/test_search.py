@@ -9,6 +9,7 @@ import pytest
 from tests.workloads.graph.custom.conftest import TRAINING, configuration
 
 from modelyard.runner.context import Context, InputError, Stopped
+from modelyard.runner.sandbox import gpu
 from modelyard.workloads.graph.custom import search as stage
 from modelyard.workloads.graph.data import Task
 
@@ -68,6 +69,23 @@ def test_the_script_is_told_by_neptunes_arguments_and_sagemakers_variables(
     assert "graph.json" in told["graph"]
     details = json.loads((context.output / "tuning_job_details.json").read_text())
     assert details["BestTrainingJob"]["TrainingJobParameters"]["property"] == "group"
+
+
+@pytest.mark.parametrize(("allowed", "told"), [(True, ("2", "0,1")), (False, ("0", None))])
+def test_a_script_that_may_use_the_gpus_is_told_how_many_there_are(
+    graph: Path,
+    source: Source,
+    search: Search,
+    monkeypatch: pytest.MonkeyPatch,
+    allowed: bool,
+    told: tuple[str, str | None],
+) -> None:
+    monkeypatch.setattr(gpu, "count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    context = search(graph, source(), max_trials=1, gpu=allowed)
+    stage.run(context)
+    environment = json.loads((context.output / "model" / "told.json").read_text())["environment"]
+    assert (environment["SM_NUM_GPUS"], environment.get("CUDA_VISIBLE_DEVICES")) == told
 
 
 def test_a_model_in_sm_model_dir_is_collected_too(graph: Path, source: Source, search: Search) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from modelyard.runner.sandbox import Bind, Container, Limits, OpenedImage
+from modelyard.runner.sandbox import Bind, Container, Limits, OpenedImage, gpu
 from modelyard.workloads.lines import Lines
 
 ROOT = "/opt/ml"
@@ -70,13 +70,17 @@ class Room:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What all runs of a job share. memory: bytes for each. packages: what was installed for them, if anything was."""
+    """What all runs of a job share. memory: bytes for each. packages: what was installed for them, if anything was.
+
+    network, gpu: whether they have the machine's.
+    """
 
     code: OpenedImage
     graph: Path
     memory: int
     cores: int
     network: bool = False
+    gpu: bool = False
     packages: Path | None = None
 
     @property
@@ -119,6 +123,7 @@ class Script:
             entrypoint=["python3"],
             hostname=HOST,
             network=sandbox.network,
+            gpu=sandbox.gpu,
         )
 
     def __enter__(self) -> Self:
@@ -169,19 +174,21 @@ def text(value: Any) -> str:
 
 
 def _shared(sandbox: Sandbox) -> dict[str, str]:
-    """The variables that every run has. A sandbox shows no GPU."""
+    """The variables that every run has."""
     cores = str(sandbox.cores)
+    chosen = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if sandbox.gpu and name in os.environ}
     return {
         "SM_MODEL_DIR": f"{ROOT}/model",
         "SM_OUTPUT_DIR": f"{ROOT}/output",
         "SM_OUTPUT_DATA_DIR": f"{ROOT}/output/data",
         "SM_INPUT_DIR": f"{ROOT}/input",
         "SM_INPUT_CONFIG_DIR": f"{ROOT}/input/config",
-        "SM_NUM_GPUS": "0",
+        "SM_NUM_GPUS": str(gpu.count() if sandbox.gpu else 0),
         "SM_NUM_CPUS": cores,
         "SM_CURRENT_HOST": HOST,
         "SM_HOSTS": json.dumps([HOST]),
         "SM_LOG_LEVEL": "20",
+        **chosen,
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), cores),
     }
 

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from modelyard import atomic
 from modelyard.removal import remove
 from modelyard.runner.context import Context, InputError, Stopped
-from modelyard.runner.sandbox import artifacts, isolation
+from modelyard.runner.sandbox import artifacts, gpu, isolation
 from modelyard.workloads.graph.custom import code
 from modelyard.workloads.graph.custom.arguments import command, training_arguments, training_environment
 from modelyard.workloads.graph.custom.configuration import Objective, read_configuration
@@ -114,8 +114,8 @@ def run(context: Context) -> Mapping[str, Any]:
 
     inputs: `graph`, the processed graph; `source`, the user's folder; optional `previous`, an earlier search's output.
     parameters: `max_trials`, `max_parallel`, `seed`, `training` and `transform` (names of scripts), `memory` (bytes
-    that a run may use, or None), `network` (whether scripts may reach the machine's). Raises InputError, with the first
-    trial's reason, if every trial failed, NoSandbox if nothing can isolate a script, and Stopped.
+    that a run may use, or None), `network` and `gpu` (whether scripts have the machine's). Raises InputError, with the
+    first trial's reason, if every trial failed, NoSandbox if nothing can isolate a script, and Stopped.
 
     Output: `model/` (what the best trial left), `code/`, `custom.json` (names of the scripts), `trials.json`,
     `tuning_job_details.json`, `training_job_details.json`, `eval_metrics_info.json`.
@@ -209,10 +209,12 @@ class Search:
             memory=memory(parameters["memory"], runs),
             cores=max(1, self._context.cores // runs),
             network=parameters["network"],
+            gpu=parameters.get("gpu", False),
         )
         _LOG.info(
-            "%d trials, %d side by side; each isolated by %s, with %.1f GiB of memory, %d cores and %s",
+            "%d trials, %d side by side; each isolated by %s, with %.1f GiB of memory, %d cores, %s and %s",
             *(self._total, runs, isolation(), sandbox.memory / 2**30, sandbox.cores),
+            f"{gpu.count()} shared GPUs" if sandbox.gpu and gpu.count() else "no GPU",
             "the machine's network" if sandbox.network else "no network",
         )
         return installed(sandbox, self._context)

@@ -39,7 +39,7 @@ def run(context: Context) -> dict[str, Any]:
 
     inputs: `graph` (processed), `model` (a search's output), optional `source` (the user's folder, in the place of the
     scripts that lie with the model). parameters: `transform` (the name of the script, or None for the training's),
-    `memory` and `network` as the search has them. InputError if the script fails, or leaves what cannot be served.
+    `memory`, `network`, `gpu` as the search has them. InputError if the script fails or leaves what cannot be served.
     """
     graph, model = read_graph(context.inputs["graph"]), context.inputs["model"]
     _step(context, 1, "running the transform script")
@@ -72,6 +72,7 @@ def _run_script(context: Context, model: Path) -> Room:
         memory=memory(parameters["memory"], 1),
         cores=context.cores,
         network=parameters["network"],
+        gpu=parameters.get("gpu", False),
     )
     sandbox = installed(sandbox, context)
     name = f"{context.state.parent.name}-{context.attempt}"

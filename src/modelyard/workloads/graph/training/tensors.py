@@ -158,7 +158,6 @@ def graph_tensors(graph: Graph, adjacency: Adjacency, device: torch.device | str
     """
     device = torch.device(device)
     size = (len(adjacency.row_node), adjacency.num_nodes)
-    own = torch.from_numpy(adjacency.own).to(device)
     return GraphTensors(
         num_nodes=tuple(node_type.num_nodes for node_type in graph.node_types),
         features=tuple(
@@ -168,7 +167,7 @@ def graph_tensors(graph: Graph, adjacency: Adjacency, device: torch.device | str
         matrix=SparseMatrix.from_entries(adjacency.row, adjacency.col, adjacency.value, size, device),
         sizes=tuple(np.diff(adjacency.row_ptr).tolist()),
         row_node=torch.from_numpy(adjacency.row_node).to(device),
-        own=None if own.all() else own,
+        own=None if adjacency.own.all() else torch.from_numpy(adjacency.own).to(device),
     )
 
 
