@@ -68,6 +68,11 @@ def test_rows_are_filled_evenly() -> None:
     assert len(batch.targets) / batch.input_ids.numel() > 0.97
 
 
+def test_rows_of_long_examples_do_not_pad_those_of_short_ones() -> None:
+    batches = list(pack([example([1] * length) for length in (200, 190, *[17] * 64)], 128, 4096))
+    assert [tuple(batch.input_ids.shape) for batch in batches] == [(2, 199), (10, 112)]
+
+
 def test_only_what_is_learned_has_a_target() -> None:
     (batch,) = pack([example([5, 6, 7, 8], first_learned=2)], 256, 256)
     assert batch.input_ids.tolist() == [[5, 6, 7]]

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from modelyard.workloads.language.chat import Example
 
+ALIKE = 0.8
+"""Rows that are filled less than this part of the longest are a batch of their own: padding costs as much as tokens."""
+
 
 class Batch(NamedTuple):
     """Rows of one length, each int64 [rows, length], and what they are to predict.
@@ -36,7 +39,7 @@ def pack(examples: Sequence[Example], row_tokens: int, batch_tokens: int) -> Ite
     """Batches of some `batch_tokens` tokens, in rows of about `row_tokens` (attention costs the square of that).
 
     Each example is in one row, without its last token, which predicts nothing. Rows are filled longest example first,
-    each into the row that has least, so that their lengths, and with them the padding at their ends, differ little.
+    each into the row that has least, so that most lengths, and with them the padding at their ends, differ little.
     """
     lengths = [len(example.tokens) - 1 for example in examples]
     rows: list[tuple[int, int, list[int]]] = [(0, row, []) for row in range(max(1, -(-sum(lengths) // row_tokens)))]
@@ -45,8 +48,10 @@ def pack(examples: Sequence[Example], row_tokens: int, batch_tokens: int) -> Ite
         heapq.heapreplace(rows, (filled + lengths[place], row, [*members, place]))
     kept = [(filled, members) for filled, _, members in sorted(rows, key=lambda row: (-row[0], row[1])) if members]
     while kept:
-        count = max(1, batch_tokens // kept[0][0])
-        yield _batch([[examples[place] for place in members] for _, members in kept[:count]], kept[0][0])
+        longest, _ = kept[0]
+        alike = sum(filled >= ALIKE * longest for filled, _ in kept)
+        count = max(1, min(batch_tokens // longest, alike))
+        yield _batch([[examples[place] for place in members] for _, members in kept[:count]], longest)
         kept = kept[count:]
 
 

@@ -24,7 +24,7 @@ from modelyard.workloads.language.packing import pack
 from modelyard.workloads.language.precision import autocast
 from modelyard.workloads.language.trainable import Origin, Trainable, load_trainable
 
-ROW_TOKENS = {"cpu": 256, "cuda": 1024}
+ROW_TOKENS = {"cpu": 128, "cuda": 1024}
 """Attention costs the square of it; a row that is much shorter leaves an accelerator idle."""
 EVALUATED_AT_ONCE = 64
 
