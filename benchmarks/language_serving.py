@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -44,7 +45,9 @@ def run(quick: bool) -> Report:
     with tempfile.TemporaryDirectory() as folder, Modelyard() as server:
         base = build(Path(folder, "model"))
         add(server, base)
-        measure(report, Served(server), base, quick)
+        prompts = [text[: 40 + 60 * place] for place, text in enumerate(long_texts(CLIENTS))]
+        with closing(Plain(base, prompts)) as plain:
+            measure(report, Served(server), plain, prompts, quick)
     eight, one = report.medians["8 clients"], report.medians["one client"]
     report.bars += [
         Bar("tokens/s of 8 clients over one", report.ratio("tokens/s", "8 clients", "one client"), low=3.0),
@@ -57,10 +60,8 @@ def run(quick: bool) -> Report:
     return report
 
 
-def measure(report: Report, served: "Served", base: Path, quick: bool) -> None:
+def measure(report: Report, served: "Served", plain: "Plain", prompts: Sequence[str], quick: bool) -> None:
     """Runs the rounds."""
-    prompts = [text[: 40 + 60 * place] for place, text in enumerate(long_texts(CLIENTS))]
-    plain = Plain(base, prompts)
     records = record_prompts(RECORDS // 4 if quick else RECORDS)
 
     def ask(clients: int, texts: Sequence[str]) -> Callable[[], dict[str, float]]:
@@ -174,6 +175,10 @@ class Plain:
         self._manager = LlamaForCausalLM.from_pretrained(base).eval().init_continuous_batching(config, memory)
         self._manager.start()
         self.batch()
+
+    def close(self) -> None:
+        """Ends the thread that batches, which would keep this process alive."""
+        self._manager.stop()
 
     def text(self, prompt: str) -> str:
         """What `generate` says."""
