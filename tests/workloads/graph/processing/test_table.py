@@ -58,7 +58,7 @@ def test_types_in_headers_do_not_matter(tmp_path: Path, header: str, wanted: str
         (b"a,b,b\n1,2,3\n", "nodes/file.csv, line 1: the header has more than one column 'b'"),
         (b"a,\xffb\n", "nodes/file.csv, line 1: the header is not UTF-8 text: 'a,\\udcffb'"),
         ("a,b\n".encode("utf-16"), "nodes/file.csv is text in UTF-16; CSV in UTF-8 is needed"),
-        (gzip.compress(b"a,b\n"), "nodes/file.csv is compressed by gzip; CSV in UTF-8 is needed"),
+        (gzip.compress(b"a,b\n", mtime=0), "nodes/file.csv is compressed by gzip; CSV in UTF-8 is needed"),
         (b"PAR1\x15\x04\x15\xff", "nodes/file.csv is Parquet; CSV in UTF-8 is needed"),
         (b"a,b\n1,2\n3\n", "nodes/file.csv, line 3: 1 columns where the header has 2: '3'"),
         (b'a,b\n"1\n\n",2\n3,4,5\n', "nodes/file.csv, line 5: 3 columns where the header has 2: '3,4,5'"),
