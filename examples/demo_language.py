@@ -72,7 +72,7 @@ class Outcome:
 @click.option("--data-dir", type=click.Path(path_type=Path), default=Path(".modelyard/demo"), show_default=True)
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="0 picks a free one.")
 @click.option("--build-seconds", default=150, type=click.IntRange(5), show_default=True, help="For the base model.")
-@click.option("--build-steps", type=click.IntRange(1), help="For it, instead of seconds: the same on every machine.")
+@click.option("--build-steps", type=click.IntRange(1), help="For it, instead of seconds.")
 @click.option("--passages", default=1500, type=click.IntRange(100), show_default=True, help="To go on reading with.")
 def main(data_dir: Path, port: int, build_seconds: int, build_steps: int | None, passages: int) -> None:
     """Teach a small language model through boto3, deploy it, and ask it."""

@@ -14,7 +14,8 @@ NETWORK = "custom models' scripts reach what this machine reaches, this server i
 
 @pytest.fixture(autouse=True)
 def _without_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sandboxes, "GPU", tmp_path / "gpu")
+    monkeypatch.setattr(sandboxes, "NVIDIA", tmp_path / "nvidia0")
+    monkeypatch.setattr(sandboxes, "AMD", tmp_path / "kfd")
 
 
 @pytest.mark.parametrize(
@@ -29,16 +30,17 @@ def test_one_that_works_is_enough(found: dict[str, Any]) -> None:
     assert list(sandboxes.lacking(found, network=False, gpu=True)) == []
 
 
-def test_each_lack_is_said(tmp_path: Path) -> None:
-    (tmp_path / "gpu").touch()
-    memory, gpu, network = sandboxes.lacking({"bubblewrap": None, "kernel": False}, network=True, gpu=False)
+@pytest.mark.parametrize(("device", "allowed"), [("nvidia0", False), ("kfd", True)])
+def test_each_lack_is_said(tmp_path: Path, device: str, allowed: bool) -> None:
+    (tmp_path / device).touch()
+    memory, gpu, network = sandboxes.lacking({"bubblewrap": None, "kernel": False}, network=True, gpu=allowed)
     assert "we may make no control group" in memory
     assert "see no GPU" in gpu
     assert network == NETWORK
 
 
 def test_that_scripts_share_a_gpu_is_said(tmp_path: Path) -> None:
-    (tmp_path / "gpu").touch()
+    (tmp_path / "nvidia0").touch()
     [sentence] = sandboxes.lacking({"bubblewrap": None, "kernel": True}, network=False, gpu=True)
     assert sentence.startswith("custom models' scripts share this machine's GPUs")
 

@@ -11,7 +11,7 @@ from typing import Any
 TRIAL = (sys.executable, "-m", "modelyard.runner.sandbox")
 """Prints what it found; with `--first` no more than it takes to find one that works."""
 TITLES = {"bubblewrap": "bubblewrap", "podman": "Podman"}
-GPU = Path("/dev/nvidia0")
+NVIDIA, AMD = Path("/dev/nvidia0"), Path("/dev/kfd")
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +49,12 @@ def lacking(found: Mapping[str, Any], network: bool, gpu: bool) -> Iterator[str]
             "the kernel does not hold custom models' scripts and containers to their memory here, since we may make no "
             "control group: they are looked at 20 times a second, and may use more in between"
         )
-    if GPU.exists() and gpu:
+    if NVIDIA.exists() and gpu:
         yield (
             "custom models' scripts share this machine's GPUs, of whose memory each may take all "
             "(--no-custom-model-gpu keeps them away); containers see none"
         )
-    elif GPU.exists():
+    elif NVIDIA.exists() or AMD.exists():
         yield "custom models' scripts and containers see no GPU"
     if network:
         yield "custom models' scripts reach what this machine reaches, this server included (--custom-model-network)"

@@ -84,7 +84,7 @@ def pull_model(client: "Client", id: str, repository: str, revision: str | None,
 @click.option("--services", metavar="A,B", help="Read what botocore says of these services alone.")
 @click.option("--services-out", metavar="A,B", help="Leave out what it says of these.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="How long to train.")
-@click.option("--steps", type=click.IntRange(1), help="How far to train: the same on every machine.")
+@click.option("--steps", type=click.IntRange(1), help="How many steps to train, instead of how long.")
 @click.option("--mini", is_flag=True, help="A far smaller model, for a try.")
 def build_model(client: "Client", what: str, id: str, **options: Any) -> None:
     """Build a small model of English from botocore's documentation, here and now: five minutes on two cores."""

@@ -226,7 +226,9 @@ class TestGPUs:
             (gpus / name).unlink()
         assert run(self.LIST, gpu=True) == (0, "\n")
 
-    @pytest.mark.parametrize(("visible", "count"), [(None, 2), ("1", 1), ("", 0), ("0,1,2,3", 2), ("GPU-a,GPU-b", 2)])
+    @pytest.mark.parametrize(
+        ("visible", "count"), [(None, 2), ("1", 1), ("", 0), ("0,1,2,3", 2), ("GPU-a,GPU-b", 2), ("1,-1,0", 1)]
+    )
     def test_those_that_the_operator_left_are_counted(
         self, gpus: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, count: int
     ) -> None:

@@ -6,10 +6,13 @@ https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/
 import os
 import re
 import stat
+from itertools import takewhile
 from pathlib import Path
 
 DEVICES = Path("/dev")
 _GPU = re.compile(r"nvidia[0-9]+")
+_NAMED = re.compile(r"\s*\w")
+"""A number or an id, in CUDA_VISIBLE_DEVICES: not -1, and not nothing."""
 _DRIVER = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")
 
 
@@ -20,10 +23,10 @@ def devices() -> list[Path]:
 
 
 def count() -> int:
-    """How many a program may use: those that CUDA_VISIBLE_DEVICES leaves, if that is set."""
+    """How many a program may use: all, or what CUDA_VISIBLE_DEVICES names up to the first that is none."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     there = len(_gpus())
-    return there if visible is None else min(there, len([one for one in visible.split(",") if one.strip()]))
+    return there if visible is None else min(there, len(list(takewhile(_NAMED.match, visible.split(",")))))
 
 
 def _gpus() -> list[Path]:

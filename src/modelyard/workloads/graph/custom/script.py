@@ -176,7 +176,7 @@ def text(value: Any) -> str:
 def _shared(sandbox: Sandbox) -> dict[str, str]:
     """The variables that every run has."""
     cores = str(sandbox.cores)
-    chosen = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if sandbox.gpu and name in os.environ}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if sandbox.gpu else None
     return {
         "SM_MODEL_DIR": f"{ROOT}/model",
         "SM_OUTPUT_DIR": f"{ROOT}/output",
@@ -188,7 +188,7 @@ def _shared(sandbox: Sandbox) -> dict[str, str]:
         "SM_CURRENT_HOST": HOST,
         "SM_HOSTS": json.dumps([HOST]),
         "SM_LOG_LEVEL": "20",
-        **chosen,
+        **({"CUDA_VISIBLE_DEVICES": visible} if visible is not None else {}),
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), cores),
     }
 
