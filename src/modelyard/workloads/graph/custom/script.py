@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from modelyard.runner.context import Context
 from modelyard.runner.sandbox import Bind, Container, Limits, OpenedImage, gpu
+from modelyard.workloads.graph.custom.readable import readable
 from modelyard.workloads.lines import Lines
 
 ROOT = "/opt/ml"
@@ -82,6 +84,24 @@ class Sandbox:
     network: bool = False
     gpu: bool = False
     packages: Path | None = None
+
+    @classmethod
+    def of(cls, code: OpenedImage, context: Context, runs: int = 1) -> Self:
+        """As a task's parameters have it (see `search.run`), for so many runs side by side."""
+        parameters = context.parameters
+        return cls(
+            code=code,
+            graph=readable(context.inputs["graph"], context.state / "graph"),
+            memory=_memory(parameters["memory"], runs),
+            cores=max(1, context.cores // runs),
+            network=parameters["network"],
+            gpu=parameters.get("gpu", False),
+        )
+
+    @property
+    def gpus(self) -> int:
+        """How many a run may use."""
+        return gpu.count() if self.gpu else 0
 
     @property
     def limits(self) -> Limits:
@@ -163,7 +183,7 @@ class Script:
         return f"{self._script} {ended}" + (f": {self._words.last}" if self._words.last else "")
 
 
-def memory(given: int | None, runs: int) -> int:
+def _memory(given: int | None, runs: int) -> int:
     """Bytes that each of some runs side by side may use: what the operator says, else a part of this machine's."""
     return given or int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _SHARE) // runs
 
@@ -183,7 +203,7 @@ def _shared(sandbox: Sandbox) -> dict[str, str]:
         "SM_OUTPUT_DATA_DIR": f"{ROOT}/output/data",
         "SM_INPUT_DIR": f"{ROOT}/input",
         "SM_INPUT_CONFIG_DIR": f"{ROOT}/input/config",
-        "SM_NUM_GPUS": str(gpu.count() if sandbox.gpu else 0),
+        "SM_NUM_GPUS": str(sandbox.gpus),
         "SM_NUM_CPUS": cores,
         "SM_CURRENT_HOST": HOST,
         "SM_HOSTS": json.dumps([HOST]),

@@ -23,13 +23,12 @@ from optuna.trial import TrialState
 from modelyard import atomic
 from modelyard.removal import remove
 from modelyard.runner.context import Context, InputError, Stopped
-from modelyard.runner.sandbox import artifacts, gpu, isolation
+from modelyard.runner.sandbox import artifacts, isolation
 from modelyard.workloads.graph.custom import code
 from modelyard.workloads.graph.custom.arguments import command, training_arguments, training_environment
 from modelyard.workloads.graph.custom.configuration import Objective, read_configuration
-from modelyard.workloads.graph.custom.readable import readable
 from modelyard.workloads.graph.custom.requirements import installed
-from modelyard.workloads.graph.custom.script import DISK, Room, Sandbox, Script, memory
+from modelyard.workloads.graph.custom.script import DISK, Room, Sandbox, Script
 from modelyard.workloads.graph.data import Graph, read_graph
 from modelyard.workloads.graph.training.suggestions import as_suggested, as_value, distribution
 from modelyard.workloads.graph.training.tune import earlier_trials, sampler, seed_of
@@ -202,19 +201,11 @@ class Search:
 
     def _prepared(self) -> Sandbox:
         """What all trials share, with all that `requirements.txt` names."""
-        parameters, runs = self._context.parameters, self._parallel
-        sandbox = Sandbox(
-            code=self._image,
-            graph=readable(self._graph.folder, self._context.state / "graph"),
-            memory=memory(parameters["memory"], runs),
-            cores=max(1, self._context.cores // runs),
-            network=parameters["network"],
-            gpu=parameters.get("gpu", False),
-        )
+        sandbox = Sandbox.of(self._image, self._context, self._parallel)
         _LOG.info(
             "%d trials, %d side by side; each isolated by %s, with %.1f GiB of memory, %d cores, %s and %s",
-            *(self._total, runs, isolation(), sandbox.memory / 2**30, sandbox.cores),
-            f"{gpu.count()} shared GPUs" if sandbox.gpu and gpu.count() else "no GPU",
+            *(self._total, self._parallel, isolation(), sandbox.memory / 2**30, sandbox.cores),
+            f"{sandbox.gpus} shared GPUs" if sandbox.gpus else "no GPU",
             "the machine's network" if sandbox.network else "no network",
         )
         return installed(sandbox, self._context)

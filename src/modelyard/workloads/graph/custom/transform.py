@@ -13,9 +13,8 @@ from modelyard.runner.context import Context, InputError, Stopped
 from modelyard.runner.sandbox import OpenedImage, artifacts, isolation
 from modelyard.workloads.graph.custom import code, results
 from modelyard.workloads.graph.custom.arguments import transform_environment
-from modelyard.workloads.graph.custom.readable import readable
 from modelyard.workloads.graph.custom.requirements import installed
-from modelyard.workloads.graph.custom.script import DISK, Room, Sandbox, Script, memory
+from modelyard.workloads.graph.custom.script import DISK, Room, Sandbox, Script
 from modelyard.workloads.graph.custom.search import DETAILS
 from modelyard.workloads.graph.data import Graph, read_graph
 from modelyard.workloads.graph.inference.artifacts import write_instance_recommendation
@@ -59,22 +58,13 @@ def run(context: Context) -> dict[str, Any]:
 
 def _run_script(context: Context, model: Path) -> Room:
     """Runs the script over a copy of the model; InputError if it does not end well."""
-    parameters = context.parameters
     image, script = _code(context, model)
     code.check(image, script)
     remove(context.state / "rooms")
     room = Room(context.state / "rooms" / str(context.attempt)).make()
     artifacts.copy(model / "model", _contents(model / "model"), room.model)
     shutil.copyfile(model / DETAILS, room.output / DETAILS)
-    sandbox = Sandbox(
-        code=image,
-        graph=readable(context.inputs["graph"], context.state / "graph"),
-        memory=memory(parameters["memory"], 1),
-        cores=context.cores,
-        network=parameters["network"],
-        gpu=parameters.get("gpu", False),
-    )
-    sandbox = installed(sandbox, context)
+    sandbox = installed(Sandbox.of(image, context), context)
     name = f"{context.state.parent.name}-{context.attempt}"
     try:
         running = Script(sandbox, room, [script], transform_environment(), name, "transform:")
