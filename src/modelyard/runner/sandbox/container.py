@@ -15,7 +15,7 @@ from typing import Self
 
 from modelyard.images.folder import OpenedImage
 from modelyard.runner.sandbox import gate
-from modelyard.runner.sandbox import gpu as gpus
+from modelyard.runner.sandbox.gpu import devices
 from modelyard.runner.sandbox.isolation import RUNTIMES, Isolation, isolation
 from modelyard.runner.sandbox.limits import Bind, Limits
 from modelyard.runner.sandbox.program import Program, Running
@@ -60,7 +60,7 @@ class Container:
             environment={**_defaults(image), **image.environment, **environment},
             workdir=image.workdir,
             hostname=hostname,
-            view=view(image, binds, limits, hostname, network, gpus.devices() if gpu else ()),
+            view=view(image, binds, limits, hostname, network, devices() if gpu else ()),
             limits=limits,
             network=network,
         )

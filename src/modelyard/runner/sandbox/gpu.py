@@ -30,7 +30,7 @@ def count() -> int:
 
 
 def _gpus() -> list[Path]:
-    return sorted(path for path in DEVICES.glob("nvidia[0-9]*") if _GPU.fullmatch(path.name) and _is_device(path))
+    return sorted(path for path in DEVICES.iterdir() if _GPU.fullmatch(path.name) and _is_device(path))
 
 
 def _is_device(path: Path) -> bool:
