@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from operator import getitem
 
 LARGE = 5_000
 """Names of a folder that is too large to be read again after each change."""
@@ -263,7 +262,8 @@ def _sort(names: list[str], rest: float = 0.0) -> list[str]:
     starts = [0] * len(runs)
     for end in [*ends[1:], None]:
         stops = [len(run) if end is None else bisect_left(run, end) for run in runs]
-        whole += sorted(chain.from_iterable(map(getitem, runs, map(slice, starts, stops))))
+        parts = (run[start:stop] for run, start, stop in zip(runs, starts, stops, strict=True))
+        whole += sorted(chain.from_iterable(parts))
         starts = stops
         time.sleep(rest)
     return whole
