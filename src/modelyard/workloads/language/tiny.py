@@ -253,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--services", default="", metavar="A,B", help="read these alone")
     parser.add_argument("--services-out", default="", metavar="A,B", help="do not read these")
     parser.add_argument("--seconds", type=float, help=f"time to train ({SECONDS:g}, unless steps are given)")
-    parser.add_argument("--steps", type=int, help="steps to train, instead of a time")
+    parser.add_argument("--steps", type=int, default=math.inf, help="steps to train, instead of a time")
     parser.add_argument("--mini", action="store_true", help="a far smaller model")
     options = parser.parse_args(arguments)
     services, services_out = (
@@ -265,8 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.folder,
             services or None,
             services_out,
-            options.seconds or (SECONDS if options.steps is None else math.inf),
-            options.steps or math.inf,
+            options.seconds or (SECONDS if options.steps == math.inf else math.inf),
+            options.steps,
             MINI if options.mini else Recipe(),
             report=_told,
         )
