@@ -33,7 +33,7 @@ from torch_geometric.nn import HeteroConv, RGCNConv, SAGEConv
 
 from modelyard.workloads.graph.data import TRAIN, EdgeType, Feature, Graph, NodeType, Task, read_graph, write_graph
 from modelyard.workloads.graph.models.rgcn import RGCN
-from modelyard.workloads.graph.training.adjacency import build_adjacency, decide_relations
+from modelyard.workloads.graph.training.adjacency import build_adjacency, decide_relations, node_offsets
 from modelyard.workloads.graph.training.heap import keep_freed_memory
 from modelyard.workloads.graph.training.hyperparameters import Hyperparameters
 from modelyard.workloads.graph.training.objectives import objective_for
@@ -123,7 +123,7 @@ def ours(graph: Graph, settings: Hyperparameters, folder: Path, predict: bool = 
 def product(graph: Graph) -> Callable[[], None]:
     """The sum of the neighbours' vectors, once over all edges: one product with a sparse matrix."""
     ends = torch.from_numpy(np.concatenate([one_numbering(graph, one) for one in range(len(graph.edge_types))], axis=1))
-    nodes = sum(one.num_nodes for one in graph.node_types)
+    nodes = int(node_offsets(graph)[-1])
     matrix = torch.sparse_coo_tensor(ends, torch.ones(ends.size(1)), (nodes, nodes)).to_sparse_csr()
     x = torch.randn(nodes, HIDDEN)
 
@@ -223,7 +223,7 @@ class PerRelation(Plain):
 
 def one_numbering(graph: Graph, number: int) -> np.ndarray:
     """`[2, num_edges]` of an edge type, where the nodes of all types are numbered on."""
-    offsets = np.cumsum([0, *(one.num_nodes for one in graph.node_types)])
+    offsets = node_offsets(graph)
     ends = graph.edge_types[number].source, graph.edge_types[number].dest
     numbered: np.ndarray = graph.edges(number)["edge_index"] + [[offsets[graph.node_type_index(name)]] for name in ends]
     return numbered
