@@ -64,6 +64,14 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.Cap
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("length", [("--steps", "0"), ("--seconds", "0"), ("--seconds", "nan")])
+def test_a_build_of_no_length_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], length: tuple[str, str]
+) -> None:
+    assert main([str(tmp_path / "m"), "--mini", *length]) == 1
+    assert "neither may be 0 or less" in capsys.readouterr().err
+
+
 def test_as_many_steps_make_the_same_model_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = []
     for name in ("one", "two"):

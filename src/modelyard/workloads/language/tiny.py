@@ -90,8 +90,10 @@ def build(
     """Trains a model for `seconds`, or `steps` if they end sooner, and writes it to `folder`.
 
     services: whose documentation it reads; None for all. services_out: whose it does not. The folder appears whole, by
-    rename. Raises FileExistsError if it is there, and ValueError for an unknown service.
+    rename. Raises FileExistsError if it is there, and ValueError for an unknown service, and for no time or steps.
     """
+    if not (seconds > 0 and steps > 0):
+        raise ValueError(f"{seconds:g} seconds and {steps:g} steps: neither may be 0 or less")
     if folder.exists():
         raise FileExistsError(f"{folder} exists; delete it, or give another folder")
     torch.manual_seed(seed)
@@ -260,12 +262,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [name for name in text.split(",") if name] for text in (options.services, options.services_out)
     )
     disable_progress_bar()  # of its single file, as it is written
+    usual = SECONDS if options.steps == math.inf else math.inf
     try:
         build(
             options.folder,
             services or None,
             services_out,
-            options.seconds or (SECONDS if options.steps == math.inf else math.inf),
+            usual if options.seconds is None else options.seconds,
             options.steps,
             MINI if options.mini else Recipe(),
             report=_told,
